@@ -1,0 +1,1 @@
+"""The policies on a real cluster."""

@@ -1,0 +1,1 @@
+"""The contract between a world and a scaling policy, queueing theory, and the policies."""

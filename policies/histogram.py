@@ -1,0 +1,76 @@
+"""A cumulative histogram as a monitoring system keeps it, and what can be read off it."""
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Histogram:
+    """How many values were at most each bound, as in the Prometheus exposition format.
+
+    `bounds` ascend; `counts[i]` is the number of values <= `bounds[i]`; `counts[-1]`, one more than there
+    are bounds, is the number of all values. `sum` is the sum of the values, in their unit.
+    """
+
+    bounds: tuple[float, ...]
+    counts: tuple[float, ...]
+    sum: float
+
+    def __post_init__(self) -> None:
+        if len(self.counts) != len(self.bounds) + 1:
+            raise ValueError(f"{len(self.bounds)} bounds need {len(self.bounds) + 1} counts, got {len(self.counts)}")
+
+    @property
+    def total(self) -> float:
+        return self.counts[-1]
+
+    def since(self, earlier: "Histogram") -> "Histogram":
+        """The values added after `earlier`; all of this one where the histogram was reset or its bounds changed."""
+        if earlier.bounds != self.bounds or any(a < b for a, b in zip(self.counts, earlier.counts, strict=True)):
+            return self
+        counts = tuple(a - b for a, b in zip(self.counts, earlier.counts, strict=True))
+        return Histogram(self.bounds, counts, self.sum - earlier.sum)
+
+    def mean(self) -> float | None:
+        """The mean, exact; None where there are no values."""
+        return self.sum / self.total if self.total > 0 else None
+
+    def quantile(self, fraction: float) -> float | None:
+        """The value below which `fraction` of the values lie, linear inside a bucket; the last bound where it lies
+        beyond; None where there are no values."""
+        if self.total <= 0 or not self.bounds:
+            return None
+        rank = fraction * self.total
+        i = bisect_left(self.counts, rank)
+        if i >= len(self.bounds):
+            return self.bounds[-1]
+        low, below = (self.bounds[i - 1], self.counts[i - 1]) if i else (0.0, 0.0)
+        inside = self.counts[i] - below
+        return low + (self.bounds[i] - low) * (rank - below) / inside if inside > 0 else low
+
+    def share_at_most(self, value: float) -> float | None:
+        """The share of values <= `value`, linear inside a bucket; values past the last bound count as greater."""
+        if self.total <= 0:
+            return None
+        i = bisect_left(self.bounds, value)
+        if i >= len(self.bounds):
+            return self.counts[-2] / self.total if self.bounds else 0.0
+        low, below = (self.bounds[i - 1], self.counts[i - 1]) if i else (0.0, 0.0)
+        return (below + (self.counts[i] - below) * (value - low) / (self.bounds[i] - low)) / self.total
+
+    def scv(self) -> float | None:
+        """Squared coefficient of variation, values taken at the middles of their buckets (the last bound beyond)."""
+        mean = self.mean()
+        if mean is None or mean <= 0:
+            return None
+        return max(0.0, self._second_moment() / mean**2 - 1.0)
+
+    def _second_moment(self) -> float:
+        edges: Sequence[float] = (0.0, *self.bounds, self.bounds[-1] if self.bounds else 0.0)
+        below = 0.0
+        moment = 0.0
+        for low, high, count in zip(edges, edges[1:], self.counts, strict=True):
+            moment += (count - below) * (low * low + low * high + high * high) / 3.0
+            below = count
+        return moment / self.total

@@ -1,0 +1,31 @@
+"""What is known of a pool before anything is seen: the facts that a policy may count on."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolTraits:
+    """The version that a pool serves, its bounds, and what its replicas are like.
+
+    `service_s` and `service_scv` (mean and squared coefficient of variation of one request's time in a slot) are
+    prior knowledge, None where there is none; a policy that measures them prefers what it measures.
+    """
+
+    name: str
+    model: str
+    version: str
+    at_least: int = 0
+    at_most: int
+    slots: int = 1
+    startup_s: float = 0.0
+    """Mean time from the wish for a replica to its being ready."""
+    startup_p95_s: float = 0.0
+    service_s: float | None = None
+    service_scv: float | None = None
+    cost_per_hour: float = 0.0
+    quality: float | None = None
+
+
+Pools = Mapping[str, PoolTraits]
+"""Pool name -> traits."""
