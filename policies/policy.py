@@ -6,7 +6,6 @@ from typing import Protocol
 
 from policies.decision import Decision
 from policies.observation import Observation
-from policies.pool import Pools
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +33,3 @@ class Policy(Protocol):
     def memory_s(self) -> float: ...
 
     def decide(self, observation: Observation, /) -> Decision: ...
-
-
-class PolicySpec(Protocol):
-    """A policy as a file names it."""
-
-    def build(self, pools: Pools) -> Policy:
-        """The policy for these pools. Raises `ValueError` where it names a pool that is not there."""
-        ...

@@ -2,6 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,3 +32,21 @@ class PoolTraits:
 
 Pools = Mapping[str, PoolTraits]
 """Pool name -> traits."""
+
+
+def known(named: Mapping[str, T], pools: Pools) -> dict[str, T]:
+    """The same mapping with each key, a pool's name or a version's that only one pool has, made a pool's name.
+
+    Raises `ValueError` for a name that no pool or more than one pool has.
+    """
+    return {_pool(name, pools): value for name, value in named.items()}
+
+
+def _pool(name: str, pools: Pools) -> str:
+    if name in pools:
+        return name
+    matches = [pool.name for pool in pools.values() if pool.version == name]
+    if len(matches) == 1:
+        return matches[0]
+    found = f"it could be {' or '.join(matches)}" if matches else f"pools are {', '.join(pools)}"
+    raise ValueError(f"{name!r} is not the name of one pool; {found}")

@@ -1,0 +1,39 @@
+# Two commands for a fresh machine with git, make and Python 3.11: `make run` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: help run test test-slow check format figures clean
+
+help:
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+
+.venv/made: pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	touch $@
+
+.venv/made-test: .venv/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
+	touch $@
+
+run: .venv/made ## run the customer-service scenario: table here, figures and report in out/
+	$(BIN)/poolwright run scenarios/customer-service.yaml --out out/customer-service --figures out/customer-service/figures
+
+test: check ## lint, types, import contracts and the test suite
+	$(BIN)/python -m pytest -n 2
+
+test-slow: .venv/made-test ## the longer proofs
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/made-test ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/made-test ## format and mend what can be mended
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean: ## remove what was made
+	rm -rf .venv build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

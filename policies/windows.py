@@ -1,0 +1,152 @@
+"""Rates, means and variability over the recent past of one pool, computed alike in both worlds.
+
+Everything is computed anew from the readings in the window, never carried over from those that left it: a window
+that was fed the last `span_s` of readings gives the same bits as one that has always been there.
+"""
+
+from collections import deque
+from collections.abc import Iterator
+from itertools import pairwise
+from math import isfinite
+
+from policies.histogram import Histogram
+from policies.observation import Flow, Observation
+
+
+class Window:
+    """The readings of one pool that are at most `span_s` old, by the time at which they were taken."""
+
+    def __init__(self, span_s: float) -> None:
+        self.span_s = span_s
+        self._readings: deque[tuple[float, Flow]] = deque()
+
+    def see(self, observation: Observation, pool: str) -> None:
+        """Take in the pool's reading; one that was seen before is not counted again."""
+        reading = observation.pools[pool]
+        if reading.age_s is None:
+            return
+        taken_s = observation.time_s - reading.age_s
+        if not self._readings or taken_s > self._readings[-1][0]:
+            self._readings.append((taken_s, reading.total))
+        while self._readings and self._readings[0][0] < taken_s - self.span_s:
+            self._readings.popleft()
+
+    @property
+    def covered_s(self) -> float:
+        """Time between the first and the last reading in the window."""
+        return self._readings[-1][0] - self._readings[0][0] if self._readings else 0.0
+
+    def increase(self, counter: str, last_s: float | None = None) -> tuple[float, float] | None:
+        """How much a counter grew in the last `last_s`, and the time in which it did; None before two readings.
+
+        A counter that went back was restarted from zero.
+        """
+        points = list(self._points(counter, last_s))
+        if len(points) < 2:
+            return None
+        restarted = sum(before for (_, before), (_, after) in pairwise(points) if after < before)
+        return points[-1][1] - points[0][1] + restarted, points[-1][0] - points[0][0]
+
+    def rate_per_s(self, counter: str, last_s: float | None = None) -> float | None:
+        """Mean growth of a counter over the last `last_s` (the whole window where not given)."""
+        grown = self.increase(counter, last_s)
+        return grown[0] / grown[1] if grown else None
+
+    def histogram(self, name: str, last_s: float | None = None) -> Histogram | None:
+        """The values that were added in the last `last_s`; None where fewer than two readings have the histogram."""
+        kept = [(t, getattr(flow, name)) for t, flow in self._within(last_s)]
+        known = [histogram for _, histogram in kept if histogram is not None]
+        if len(known) < 2:
+            return None
+        parts = [after.since(before) for before, after in _segments(known)]
+        return parts[0] if len(parts) == 1 else _together(parts)
+
+    def latest(self, gauge: str) -> float | None:
+        """A gauge at the last reading."""
+        return getattr(self._readings[-1][1], gauge) if self._readings else None
+
+    def dispersion(self, counter: str, scale_s: float) -> float | None:
+        """Index of dispersion of a counter's growth in intervals of about `scale_s`: variance over mean.
+
+        1 for a Poisson stream at every scale; greater where arrivals cluster. None with fewer than four intervals.
+        """
+        grown = list(self._growth(counter, scale_s))
+        time_s = sum(dt for dt, _ in grown)
+        total = sum(n for _, n in grown)
+        if len(grown) < 4 or total <= 0:
+            return None
+        rate = total / time_s
+        # Each interval's own mean is rate * dt: intervals need not be equal.
+        squares = sum((n - rate * dt) ** 2 / (rate * dt) for dt, n in grown)
+        return squares / (len(grown) - 1)
+
+    def trend(self, counter: str, scale_s: float) -> tuple[float, float] | None:
+        """Slope of a counter's rate over time, per second squared, and its standard error, by least squares.
+
+        None with fewer than four intervals of about `scale_s`.
+        """
+        grown = list(self._growth(counter, scale_s))
+        if len(grown) < 4:
+            return None
+        ends: list[float] = []
+        for dt, _ in grown:
+            ends.append((ends[-1] if ends else 0.0) + dt)
+        middles = [end - dt / 2 for end, (dt, _) in zip(ends, grown, strict=True)]
+        rates = [n / dt for dt, n in grown]
+        return _line(middles, rates)
+
+    def _within(self, last_s: float | None) -> Iterator[tuple[float, Flow]]:
+        since_s = -float("inf") if last_s is None or not self._readings else self._readings[-1][0] - last_s
+        return ((t, flow) for t, flow in self._readings if t >= since_s)
+
+    def _points(self, counter: str, last_s: float | None) -> Iterator[tuple[float, float]]:
+        for t, flow in self._within(last_s):
+            value = getattr(flow, counter)
+            if value is not None and isfinite(value):
+                yield t, value
+
+    def _growth(self, counter: str, scale_s: float) -> Iterator[tuple[float, float]]:
+        """(Duration, growth) of consecutive intervals at least `scale_s` long."""
+        start: tuple[float, float] | None = None
+        grown = 0.0
+        before = 0.0
+        for t, value in self._points(counter, None):
+            if start is None:
+                start = (t, value)
+            else:
+                grown += value - before if value >= before else value
+                if t - start[0] >= scale_s * (1 - 1e-9):
+                    yield t - start[0], grown
+                    start, grown = (t, value), 0.0
+            before = value
+
+
+def _segments(histograms: list[Histogram]) -> Iterator[tuple[Histogram, Histogram]]:
+    """(First, last) of the longest runs without a restart."""
+    first = histograms[0]
+    for before, after in pairwise(histograms):
+        if after.since(before) is after:
+            if before is not first:
+                yield first, before
+            yield before, after
+            first = after
+    if first is not histograms[-1]:
+        yield first, histograms[-1]
+
+
+def _together(parts: list[Histogram]) -> Histogram:
+    last = [p for p in parts if p.bounds == parts[-1].bounds]
+    counts = tuple(sum(column) for column in zip(*(p.counts for p in last), strict=True))
+    return Histogram(last[0].bounds, counts, sum(p.sum for p in last))
+
+
+def _line(x: list[float], y: list[float]) -> tuple[float, float] | None:
+    n = len(x)
+    mean_x = sum(x) / n
+    mean_y = sum(y) / n
+    spread = sum((a - mean_x) ** 2 for a in x)
+    if spread <= 0:
+        return None
+    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread
+    rest = sum((b - mean_y - slope * (a - mean_x)) ** 2 for a, b in zip(x, y, strict=True))
+    return slope, (rest / (n - 2) / spread) ** 0.5

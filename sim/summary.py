@@ -1,0 +1,255 @@
+"""The figures of a run, overall and by model, version and request class, each with its 95 % interval."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from sim.cluster import Outcome, Requests
+from sim.measures import Estimate, Sample
+from sim.scenario import RequestClass, Scenario
+
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one pool used in one replication.
+
+    `busy_s` and `serving_s` (slot-seconds) are those after the warm-up; the rest is of the whole run.
+    """
+
+    busy_s: float
+    serving_s: float
+    replica_hours: float
+    cost: float
+    scale_events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Replication:
+    """What is measured of one replication."""
+
+    requests: Requests
+    usage: Sequence[Usage]
+    """One for each pool."""
+    warmup_s: float
+    end_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Requests by what became of them; means over replications. `waiting` are those still in the system at the end."""
+
+    arrived: float
+    completed: float
+    rejected: float
+    abandoned: float
+    failed: float
+    waiting: float
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The figures of some of the requests: all, a model's, a version's or a class's.
+
+    Counts, replica-hours, cost and scale events are of the whole run, times, SLO and utilisation of what comes after
+    the warm-up. Mean wait: of requests that waited and were served or gave up. Mean response: of those completed.
+    Percentiles: of all requests, those never served counted as infinite, and those still there at the end with the
+    time they have been there.
+    """
+
+    requests: Counts
+    wait_s: Mapping[str, Estimate]
+    response_s: Mapping[str, Estimate]
+    slo_attainment: Estimate | None
+    utilization: float
+    replica_hours: float
+    cost: float
+    scale_events: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    overall: Group
+    by_model: Mapping[str, Group]
+    by_version: Mapping[str, Group]
+    by_class: Mapping[str, Group]
+    notes: tuple[str, ...]
+    """What keeps the figures from meaning what they seem to."""
+
+    def groups(self) -> Iterator[tuple[str, str, Group]]:
+        """(kind, name, group) of all of them, the overall one first."""
+        yield "overall", "", self.overall
+        for kind in ("model", "version", "class"):
+            for name, group in getattr(self, f"by_{kind}").items():
+                yield kind, name, group
+
+
+class _Measured:
+    """The arrays of one replication that figures are taken from."""
+
+    def __init__(self, replication: Replication, targets_s: Floats) -> None:
+        requests = replication.requests
+        self.replication = replication
+        self.arrival_s = requests.arrival_s
+        self.pool = requests.pool
+        self.request_class = requests.request_class
+        self.outcome = requests.outcome
+        stayed_s = replication.end_s - requests.arrival_s
+        left_s = requests.leave_s - requests.arrival_s
+        waited_s = requests.start_s - requests.arrival_s
+        present = requests.outcome == Outcome.PRESENT
+        completed = requests.outcome == Outcome.COMPLETED
+        started = ~np.isnan(requests.start_s)
+        self.wait_s = np.where(started, waited_s, np.where(present, stayed_s, np.inf))
+        self.response_s = np.where(completed, left_s, np.where(present, stayed_s, np.inf))
+        self.waits = started | (requests.outcome == Outcome.ABANDONED)
+        self.waited_s = np.where(started, waited_s, left_s)
+        self.completed = completed
+        self.over_s = self.response_s / targets_s[requests.request_class]
+        # Somebody still there whose time is not up may yet meet the objective, or not.
+        self.decided = ~present | (self.over_s > 1)
+
+    def members(self, pools: Sequence[int], classes: Sequence[int]) -> Mask:
+        return np.isin(self.pool, pools) & np.isin(self.request_class, classes)
+
+
+class Summarizer:
+    """Takes the figures of a finished run."""
+
+    def __init__(self, scenario: Scenario, replications: Sequence[Replication]) -> None:
+        self._scenario = scenario
+        self._targets_s = np.array([_target_s(c, scenario) for c in scenario.traffic])
+        self._runs = [_Measured(replication, self._targets_s) for replication in replications]
+
+    def summary(self) -> Summary:
+        pools = list(self._scenario.pools.values())
+        every_pool = range(len(pools))
+        every_class = range(len(self._scenario.traffic))
+        models = {m.name: [i for i, pool in enumerate(pools) if pool.model == m.name] for m in self._scenario.models}
+        overall = self._group(every_pool, every_class)
+        return Summary(
+            overall=overall,
+            by_model={name: self._group(numbers, every_class) for name, numbers in models.items()},
+            by_version={pool.name: self._group([i], every_class) for i, pool in enumerate(pools)},
+            by_class={c.name: self._group(every_pool, [k]) for k, c in enumerate(self._scenario.traffic)},
+            notes=tuple(self._notes(overall)),
+        )
+
+    def _group(self, pools: Sequence[int], classes: Sequence[int]) -> Group:
+        members = [run.members(pools, classes) for run in self._runs]
+        shares = self._shares(pools, classes)
+        return Group(
+            requests=self._counts(members),
+            wait_s=self._times(members, "wait_s", "waits", "waited_s"),
+            response_s=self._times(members, "response_s", "completed", "response_s"),
+            slo_attainment=self._attainment(members, classes),
+            utilization=_over(self._used("busy_s", pools, shares), self._used("serving_s", pools)),
+            replica_hours=self._used("replica_hours", pools, shares),
+            cost=self._used("cost", pools, shares),
+            scale_events=self._used("scale_events", pools),
+        )
+
+    def _counts(self, members: Sequence[Mask]) -> Counts:
+        def mean(*outcomes: Outcome) -> float:
+            found = [int(np.isin(run.outcome[m], outcomes).sum()) for run, m in zip(self._runs, members, strict=True)]
+            return found[0] if len(found) == 1 else sum(found) / len(found)
+
+        return Counts(
+            arrived=mean(*Outcome),
+            completed=mean(Outcome.COMPLETED),
+            rejected=mean(Outcome.REJECTED),
+            abandoned=mean(Outcome.ABANDONED),
+            failed=mean(Outcome.FAILED),
+            waiting=mean(Outcome.PRESENT),
+        )
+
+    def _times(self, members: Sequence[Mask], every: str, counted: str, value: str) -> dict[str, Estimate]:
+        """The mean of `value` over those that are `counted`, the quantiles of `every` one's."""
+        mean = self._sample([m & getattr(run, counted) for run, m in zip(self._runs, members, strict=True)], value)
+        whole = self._sample(members, every)
+        return {"mean": mean.mean(), **{name: whole.quantile(p) for name, p in QUANTILES.items()}}
+
+    def _attainment(self, members: Sequence[Mask], classes: Sequence[int]) -> Estimate | None:
+        if not np.isfinite(self._targets_s[list(classes)]).any():
+            return None
+        decided = [m & run.decided for run, m in zip(self._runs, members, strict=True)]
+        return self._sample(decided, "over_s").share_at_most(1.0)
+
+    def _sample(self, members: Sequence[Mask], value: str) -> Sample:
+        runs = [(run.arrival_s[m], getattr(run, value)[m]) for run, m in zip(self._runs, members, strict=True)]
+        first = self._runs[0].replication
+        return Sample.of(runs, first.warmup_s, np.nextafter(first.end_s, np.inf))
+
+    def _shares(self, pools: Sequence[int], classes: Sequence[int]) -> list[list[float]]:
+        """For each run and pool, the share of its service time that these classes took."""
+        return [[self._share(run, pool, classes) for pool in pools] for run in self._runs]
+
+    def _share(self, run: _Measured, pool: int, classes: Sequence[int]) -> float:
+        if len(classes) == len(self._scenario.traffic):
+            return 1.0
+        work_s = np.where((run.pool == pool) & run.completed, run.replication.requests.work_s, 0.0)
+        return _over(float(work_s[np.isin(run.request_class, classes)].sum()), float(work_s.sum()))
+
+    def _used(self, what: str, pools: Sequence[int], shares: Sequence[Sequence[float]] | None = None) -> float:
+        """Mean over replications of what these pools used, or of these shares of it."""
+        each = shares or [[1.0] * len(pools)] * len(self._runs)
+        used = [
+            sum(getattr(run.replication.usage[p], what) * s for p, s in zip(pools, share, strict=True))
+            for run, share in zip(self._runs, each, strict=True)
+        ]
+        return sum(used) / len(used)
+
+    def _notes(self, overall: Group) -> Iterator[str]:
+        if not self._scenario.stationary and len(self._runs) == 1:
+            yield (
+                "the load changes with time, so the intervals, from one run cut into windows, tell of its ups and "
+                "downs too; several replications give intervals for the whole course"
+            )
+        for words in dict.fromkeys(w for e in (*overall.wait_s.values(), *overall.response_s.values()) for w in e.warnings):
+            yield words
+
+
+def _target_s(c: RequestClass, scenario: Scenario) -> float:
+    """The response time that a class's requests should have; infinite where there is no objective."""
+    if c.deadline_s is not None:
+        return c.deadline_s
+    return scenario.slo.response_s if scenario.slo else np.inf
+
+
+def _over(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else 0.0
+
+
+def plain_group(group: Group) -> dict[str, Any]:
+    """A group as JSON has it: numbers, nested dicts, null for what is unknown or infinite."""
+    attained = group.slo_attainment
+    return {
+        "requests": {name: getattr(group.requests, name) for name in Counts.__slots__},
+        "wait_s": _plain_times(group.wait_s),
+        "response_s": _plain_times(group.response_s),
+        "slo_attainment": None if attained is None else _finite(attained.value),
+        "slo_attainment_ci95": None if attained is None else [_finite(attained.low), _finite(attained.high)],
+        "utilization": group.utilization,
+        "replica_hours": group.replica_hours,
+        "cost": group.cost,
+        "scale_events": group.scale_events,
+    }
+
+
+def _plain_times(times: Mapping[str, Estimate]) -> dict[str, Any]:
+    plain: dict[str, Any] = {}
+    for name, estimate in times.items():
+        plain[name] = _finite(estimate.value)
+        plain[f"{name}_ci95"] = [_finite(estimate.low), _finite(estimate.high)]
+    return plain
+
+
+def _finite(value: float) -> float | None:
+    return float(value) if np.isfinite(value) else None

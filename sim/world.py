@@ -1,0 +1,104 @@
+"""One replication: a cluster, its workload and its control loop, wired to one clock."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import count
+
+from simpy.events import Event
+
+from policies.decision import Decision
+from policies.loop import Action, ControlLoop
+from sim.disturbances import Crashes, shifting
+from sim.environment import Environment, Phase
+from sim.history import History
+from sim.reference import Reference
+from sim.replicas import Draw, Replicas
+from sim.requests import Workload
+from sim.scenario import Scenario, Version
+from sim.sensing import Scraper
+from sim.streams import Stream
+
+BOUNDS_S = tuple(round(m * 10.0**e, 3) for e in range(-3, 4) for m in (1, 2, 5))
+"""Histogram bounds of simulated metrics: 1-2-5 from 1 ms to 5,000 s."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scaler:
+    """The `Actuator` port on a simulated cluster."""
+
+    pools: dict[str, Replicas]
+
+    def apply(self, decision: Decision) -> dict[str, Action]:
+        actions = {}
+        for pool, target in decision.targets.items():
+            before = self.pools[pool].wanted
+            if target != before:
+                self.pools[pool].scale(target)
+                actions[pool] = Action(before, target)
+        return actions
+
+
+class World:
+    """Everything of one replication; `run_through` may be called again to go on."""
+
+    def __init__(self, scenario: Scenario, replication: int = 0) -> None:
+        stream = Stream(scenario.seed, (f"replication {replication}",))
+        self.scenario = scenario
+        self.env = Environment()
+        bounds = BOUNDS_S if scenario.slo is None else tuple(sorted({*BOUNDS_S, scenario.slo.response_s}))
+        self.cluster = Reference(self.env, scenario, Workload(scenario, stream), bounds)
+        self.pools = {name: self._replicas(i, name, stream) for i, name in enumerate(scenario.pools)}
+        self.history = History(self.env, self.cluster, self.pools)
+        sensor = Scraper(
+            self.env,
+            self.cluster,
+            self.pools,
+            scenario.control,
+            _classes(scenario),
+            bounds,
+            (stream / "scrape losses").generator(),
+        )
+        self._loop = ControlLoop(scenario.policy.build(scenario.pools), sensor, Scaler(self.pools), self.history)
+        self._plan_shifts()
+        self.env.process(self._ticking())
+
+    def run_through(self, time_s: float) -> None:
+        """Simulate up to and at `time_s`."""
+        self.env.run_through(time_s)
+
+    def _replicas(self, number: int, name: str, stream: Stream) -> Replicas:
+        version = _versions(self.scenario)[number]
+        startup = _one_by_one(version, stream / "startup" / name)
+        replicas = Replicas(self.env, self.cluster, number, version.slots, startup)
+        if version.failures is not None:
+            Crashes(self.env, replicas, version.failures, stream / "failures" / name)
+        replicas.begin(version.replicas.initial)
+        return replicas
+
+    def _plan_shifts(self) -> None:
+        for model in self.scenario.models:
+            shifts = getattr(model.routing, "shifts", ())
+            classes = [(k, c) for k, c in enumerate(self.scenario.traffic) if c.model == model.name]
+            self.env.process(shifting(self.env, self.cluster, shifts, classes))
+
+    def _ticking(self) -> Iterator[Event]:
+        for k in count():
+            yield self.env.at(k * self.scenario.control.tick_s, Phase.TICK)
+            self._loop.tick()
+
+
+def _versions(scenario: Scenario) -> list[Version]:
+    return [version for model in scenario.models for version in model.versions]
+
+
+def _classes(scenario: Scenario) -> dict[str, list[str]]:
+    """Pool -> its request classes in the scenario's order, "" for those of other models."""
+    return {
+        pool.name: [c.name if c.model == pool.model else "" for c in scenario.traffic]
+        for pool in scenario.pools.values()
+    }
+
+
+def _one_by_one(version: Version, stream: Stream) -> Draw:
+    draws = version.startup.sampler(stream)
+    return lambda: float(draws(1)[0])

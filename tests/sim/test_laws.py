@@ -1,0 +1,233 @@
+"""Laws of the reference engine, on random small worlds full of ties, and faults planted to see each law catch one."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies.schedule import ScheduleSpec, Step
+from sim import reference, replicas
+from sim.arrivals import Times
+from sim.cluster import Outcome, Requests
+from sim.scenario import Control, Failures, Model, Replicas, RequestClass, Scenario, Version, Weighted
+from sim.service import Constant, Exponential
+from sim.world import World
+
+HORIZON_S = 40.0
+
+whole_s = st.integers(0, 30).map(float)
+moments = st.lists(whole_s | st.floats(0, 30), min_size=1, max_size=25).map(sorted)
+
+
+@st.composite
+def versions(draw: st.DrawFn, name: str) -> Version:
+    constant = st.sampled_from([0.0, 1.0, 2.0, 5.0]).map(lambda s: Constant(value_s=s))
+    failures = st.builds(
+        Failures,
+        every=st.sampled_from([3.0, 7.0]).map(lambda s: Constant(value_s=s)) | st.just(Exponential(mean_s=5.0)),
+        repair=constant,
+        on_crash=st.sampled_from(["lose", "retry", "resume"]),
+    )
+    return Version(
+        name=name,
+        service=draw(constant | st.just(Exponential(mean_s=2.0))),
+        slots=draw(st.integers(1, 3)),
+        startup=draw(constant),
+        replicas=Replicas(initial=draw(st.integers(0, 3)), at_most=5),
+        room=draw(st.none() | st.integers(0, 4)),
+        failures=draw(st.none() | failures),
+    )
+
+
+@st.composite
+def scenarios(draw: st.DrawFn) -> Scenario:
+    patience = st.none() | st.sampled_from([0.0, 1.0, 3.0]).map(lambda s: Constant(value_s=s))
+    classes = [
+        RequestClass(name=name, model="m", arrivals=Times(at_s=tuple(draw(moments))), patience_s=draw(patience))
+        for name in ("a", "b")
+    ]
+    steps = {
+        at_s: Step(at_s=at_s, replicas={"v1": draw(st.integers(0, 4)), "v2": draw(st.integers(0, 4))})
+        for at_s in sorted(draw(st.sets(whole_s, min_size=1, max_size=5)))
+    }
+    return Scenario(
+        name="small",
+        horizon_s=HORIZON_S,
+        seed=draw(st.integers(0, 99)),
+        control=Control(tick_s=1.0),
+        models=(
+            Model(
+                name="m",
+                routing=Weighted(weights={"v1": 2, "v2": 1}, by_class={"b": {"v2": 1}}),
+                versions=(draw(versions("v1")), draw(versions("v2"))),
+            ),
+        ),
+        traffic=tuple(classes),
+        policy=ScheduleSpec(steps=tuple(steps.values())),
+    )
+
+
+def run(scenario: Scenario) -> World:
+    world = World(scenario)
+    world.run_through(scenario.horizon_s)
+    return world
+
+
+def check_conservation(world: World) -> None:
+    """At every tick and pool, and for each class at the end: what arrived is somewhere."""
+    for row in world.history.rows:
+        queued, in_service, arrived, _, completed, failed, rejected, abandoned = row[8:16]
+        assert arrived == completed + failed + rejected + abandoned + queued + in_service
+    requests = world.cluster.requests()
+    for pool in range(2):
+        for k, counted in enumerate(world.cluster.counters(pool)):
+            here = requests.outcome[(requests.pool == pool) & (requests.request_class == k)]
+            assert counted.arrived == len(here)
+            assert counted.queued + counted.in_service == np.sum(here == Outcome.PRESENT)
+            assert counted.completed == np.sum(here == Outcome.COMPLETED)
+            assert counted.abandoned == np.sum(here == Outcome.ABANDONED)
+
+
+def check_causality(requests: Requests, crashes: bool) -> None:
+    """Nothing starts before it came or ends before it started; a service lasts as long as its work."""
+    assert np.all(np.diff(requests.arrival_s) >= 0)
+    started = ~np.isnan(requests.start_s)
+    assert np.all(requests.start_s[started] >= requests.arrival_s[started])
+    done = requests.outcome == Outcome.COMPLETED
+    assert np.all(requests.leave_s[done] >= requests.start_s[done])
+    if not crashes:
+        assert np.array_equal(requests.leave_s[done], requests.start_s[done] + requests.work_s[done])
+
+
+def check_work_conservation(requests: Requests, capacity: int) -> None:
+    """With a fixed number of slots: while anybody waits, all slots are busy."""
+    start_s = np.where(np.isnan(requests.start_s), np.inf, requests.start_s)
+    left_s = np.where(np.isnan(requests.leave_s), np.inf, requests.leave_s)
+    moments = np.unique(np.concatenate([requests.arrival_s, start_s, left_s]))
+    for before, after in pairwise(moments[np.isfinite(moments)]):
+        now = (before + after) / 2
+        waiting = np.sum((requests.arrival_s < now) & (now < np.minimum(start_s, left_s)))
+        serving = np.sum((start_s < now) & (now < left_s))
+        assert serving <= capacity
+        assert waiting == 0 or serving == capacity
+
+
+def check_first_come_first_served(requests: Requests) -> None:
+    started = requests.start_s[~np.isnan(requests.start_s)]
+    assert np.all(np.diff(started) >= 0)
+
+
+def one_pool(arrivals: list[float], servers: int, patience: float | None, room: int | None) -> Scenario:
+    version = Version(name="v1", service=Exponential(mean_s=2.0), replicas=Replicas(initial=servers), room=room)
+    patience_s = None if patience is None else Constant(value_s=patience)
+    return Scenario(
+        name="one",
+        horizon_s=HORIZON_S,
+        models=(Model(name="m", versions=(version,)),),
+        traffic=(RequestClass(name="a", model="m", arrivals=Times(at_s=tuple(arrivals)), patience_s=patience_s),),
+    )
+
+
+@settings(deadline=None, max_examples=150)
+@given(scenarios())
+def test_every_request_is_somewhere_and_in_order(scenario: Scenario) -> None:
+    world = run(scenario)
+    check_conservation(world)
+    check_causality(world.cluster.requests(), any(v.failures for v in scenario.models[0].versions))
+
+
+@settings(deadline=None, max_examples=60)
+@given(moments, st.integers(1, 4), st.none() | st.sampled_from([0.5, 2.0]), st.none() | st.integers(0, 5))
+def test_no_slot_idles_while_somebody_waits(
+    arrivals: list[float], servers: int, patience: float | None, room: int | None
+) -> None:
+    requests = run(one_pool(arrivals, servers, patience, room)).cluster.requests()
+    check_work_conservation(requests, servers)
+    check_first_come_first_served(requests)
+
+
+@settings(deadline=None, max_examples=40)
+@given(scenarios())
+def test_the_same_seed_gives_the_same_bytes(scenario: Scenario) -> None:
+    once, again = run(scenario), run(scenario)
+    assert once.history.rows == again.history.rows
+    for name in Requests.__slots__:
+        a, b = getattr(once.cluster.requests(), name), getattr(again.cluster.requests(), name)
+        assert a.tobytes() == b.tobytes()
+
+
+@settings(deadline=None, max_examples=60)
+@given(scenarios())
+def test_replicas_are_paid_for_from_start_until_gone(scenario: Scenario) -> None:
+    for row, later in pairwise(run(scenario).history.rows[::2]):
+        time_s, paid_s, serving_s = row[0], row[6], row[7]
+        there = row[2] + row[5]
+        assert serving_s <= paid_s + 1e-9
+        assert later[6] - paid_s >= -1e-9
+        assert later[6] - paid_s <= (later[0] - time_s) * max(there, later[2] + later[5]) + 1e-6
+
+
+BUSY = one_pool([float(t) / 4 for t in range(60)], 2, 3.0, 6)
+
+
+def test_a_forgotten_abandonment_breaks_conservation(monkeypatch: pytest.MonkeyPatch) -> None:
+    give_up = reference.Pool._give_up
+
+    def forgetful(pool: reference.Pool, request: reference.Request) -> None:
+        give_up(pool, request)
+        pool.tallies[0].abandoned = 0
+
+    monkeypatch.setattr(reference.Pool, "_give_up", forgetful)
+    with pytest.raises(AssertionError):
+        check_conservation(run(BUSY))
+
+
+def test_a_lazy_dispatch_breaks_work_conservation(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference.Pool, "_dispatch_soon", lambda _pool: None)
+    with pytest.raises(AssertionError):
+        check_work_conservation(run(BUSY).cluster.requests(), 2)
+
+
+def test_a_service_cut_short_breaks_causality(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave = reference.Log.leave
+    monkeypatch.setattr(reference.Log, "leave", lambda log, n, t, outcome: leave(log, n, t - 0.5, outcome))
+    with pytest.raises(AssertionError):
+        check_causality(run(BUSY).cluster.requests(), crashes=False)
+
+
+def test_a_generator_that_is_not_from_the_seed_breaks_determinism(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sim import streams
+
+    monkeypatch.setattr(streams.Stream, "generator", lambda _stream: np.random.default_rng())
+    once, again = run(BUSY), run(BUSY)
+    assert once.cluster.requests().work_s.tobytes() != again.cluster.requests().work_s.tobytes()
+
+
+def test_a_last_in_first_out_queue_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Backwards(reference.OrderedDict[int, reference.Request]):
+        def popitem(self, last: bool = True) -> tuple[int, reference.Request]:
+            return super().popitem(last=not last)
+
+    monkeypatch.setattr(reference, "OrderedDict", Backwards)
+    with pytest.raises(AssertionError):
+        check_first_come_first_served(run(BUSY).cluster.requests())
+
+
+def test_a_drain_that_forgets_the_bill_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenario = Scenario(
+        name="drain",
+        horizon_s=20.0,
+        control=Control(tick_s=1.0),
+        models=(
+            Model(
+                name="m", versions=(Version(name="v1", service=Constant(value_s=6.0), replicas=Replicas(initial=1)),)
+            ),
+        ),
+        traffic=(RequestClass(name="a", model="m", arrivals=Times(at_s=(1.0,))),),
+        policy=ScheduleSpec(steps=(Step(at_s=2.0, replicas={"v1": 0}),)),
+    )
+    assert run(scenario).pools["m/v1"].paid_s == 7.0
+    monkeypatch.setattr(replicas.Replicas, "busy", lambda _replicas, _replica: 0)
+    assert run(scenario).pools["m/v1"].paid_s == 2.0
