@@ -1,65 +1,100 @@
 """What happened in one run, tick by tick: the journal that a simulated control loop writes."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from typing import NamedTuple
 
+from policies.decision import Reason
 from policies.loop import Turn
-from sim.cluster import TICKS_PER_S, Cluster, Counters
+from sim.cluster import TICKS_PER_S, Cluster
 from sim.environment import Environment
 from sim.replicas import Replicas
 
-COUNTED = ("arrived", "started", "completed", "failed", "rejected", "abandoned")
+
+class PoolRow(NamedTuple):
+    """The true state of a pool at a moment; totals from the start of the run."""
+
+    time_s: float
+    pool: str
+    replicas_wanted: int
+    replicas_starting: int
+    replicas_ready: int
+    replicas_draining: int
+    replica_s_total: float
+    """Replica-seconds paid for: from start to gone."""
+    serving_s_total: float
+    """Replica-seconds ready, draining included."""
+    requests_queued: int
+    requests_in_service: int
+    requests_arrived_total: int
+    requests_started_total: int
+    requests_completed_total: int
+    requests_failed_total: int
+    requests_rejected_total: int
+    requests_abandoned_total: int
+    busy_s_total: float
+    """Slot-seconds spent serving."""
 
 
-@dataclass
+class DecisionRow(NamedTuple):
+    """What a policy said of a pool: `target` is what came of its `wish`; no wish where it kept what there was."""
+
+    time_s: float
+    pool: str
+    before: int | None
+    wish: int | None
+    because: str
+    limits: str
+    target: int | None
+
+
 class History:
     """The `Journal` port: a row for each tick and pool of what is true (not of what is seen), and each decision."""
 
-    env: Environment
-    cluster: Cluster
-    pools: Mapping[str, Replicas]
-    rows: list[tuple[float | str, ...]] = field(default_factory=list)
-    decisions: list[tuple[float | str | None, ...]] = field(default_factory=list)
+    def __init__(self, env: Environment, cluster: Cluster, pools: Mapping[str, Replicas]) -> None:
+        self._env = env
+        self._cluster = cluster
+        self._pools = pools
+        self.rows: dict[str, list[PoolRow]] = {pool: [] for pool in pools}
+        self.decisions: list[DecisionRow] = []
 
     def write(self, turn: Turn) -> None:
         self.look()
+        wanted = {pool: reading.wanted for pool, reading in turn.observation.pools.items()}
         for pool, reason in turn.decision.reasons.items():
-            action = turn.actions.get(pool)
-            before = action.before if action else turn.observation.pools[pool].wanted
-            limits = "; ".join(f"{x.by}: {x.before} -> {x.after}, {x.why}" for x in reason.limits)
-            self.decisions.append((self.env.now, pool, before, reason.wish, reason.because, limits, reason.final))
+            self.decisions.append(_decided(self._env.now, pool, wanted[pool], reason))
         for pool, why in turn.decision.kept.items():
-            wanted = turn.observation.pools[pool].wanted
-            self.decisions.append((self.env.now, pool, wanted, None, why, "", wanted))
+            row = DecisionRow(self._env.now, pool, wanted[pool], None, why, "", wanted[pool])
+            self.decisions.append(row)
 
     def look(self) -> None:
         """Write down the state of every pool as it is now."""
-        for number, (name, replicas) in enumerate(self.pools.items()):
-            self.rows.append((self.env.now, name, *_replica_row(replicas), *_flow_row(self.cluster.counters(number))))
+        for number, (name, rows) in enumerate(self.rows.items()):
+            rows.append(self._row(number, name))
+
+    def _row(self, number: int, name: str) -> PoolRow:
+        replicas = self._pools[name]
+        counters = self._cluster.counters(number)
+        return PoolRow(
+            time_s=self._env.now,
+            pool=name,
+            replicas_wanted=replicas.wanted,
+            replicas_starting=replicas.starting,
+            replicas_ready=replicas.ready,
+            replicas_draining=replicas.draining,
+            replica_s_total=replicas.paid_s,
+            serving_s_total=replicas.serving_s,
+            requests_queued=sum(c.queued for c in counters),
+            requests_in_service=sum(c.in_service for c in counters),
+            requests_arrived_total=sum(c.arrived for c in counters),
+            requests_started_total=sum(c.started for c in counters),
+            requests_completed_total=sum(c.completed for c in counters),
+            requests_failed_total=sum(c.failed for c in counters),
+            requests_rejected_total=sum(c.rejected for c in counters),
+            requests_abandoned_total=sum(c.abandoned for c in counters),
+            busy_s_total=sum(c.busy for c in counters) / TICKS_PER_S,
+        )
 
 
-POOL_COLUMNS = (
-    "time_s",
-    "pool",
-    "replicas_wanted",
-    "replicas_starting",
-    "replicas_ready",
-    "replicas_draining",
-    "replica_s_total",
-    "serving_s_total",
-    "requests_queued",
-    "requests_in_service",
-    *(f"requests_{name}_total" for name in COUNTED),
-    "busy_s_total",
-)
-DECISION_COLUMNS = ("time_s", "pool", "before", "wish", "because", "limits", "target")
-
-
-def _replica_row(replicas: Replicas) -> tuple[float, ...]:
-    return replicas.wanted, replicas.starting, replicas.ready, replicas.draining, replicas.paid_s, replicas.serving_s
-
-
-def _flow_row(counters: Sequence[Counters]) -> tuple[float, ...]:
-    present = (sum(c.queued for c in counters), sum(c.in_service for c in counters))
-    counted = (sum(getattr(c, name) for c in counters) for name in COUNTED)
-    return (*present, *counted, sum(c.busy for c in counters) / TICKS_PER_S)
+def _decided(time_s: float, pool: str, before: int | None, reason: Reason) -> DecisionRow:
+    limits = "; ".join(f"{x.by}: {x.before} -> {x.after}, {x.why}" for x in reason.limits)
+    return DecisionRow(time_s, pool, before, reason.wish, reason.because, limits, reason.final)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sim.arrivals import Trace as TraceArrivals
-from sim.scenario import Model, RequestClass, Scenario, Sticky
+from sim.scenario import Model, Recorded, RequestClass, Scenario, Sticky
 from sim.streams import Stream
 
 if TYPE_CHECKING:
@@ -46,11 +46,8 @@ class Feed:
     def __init__(self, request_class: RequestClass, model: Model, stream: Stream, chunk: int = CHUNK) -> None:
         self._chunk = chunk
         self._first = 0
-        self._recorded = _recorded(request_class, model)
-        if self._recorded is not None:
-            self._times = _replay(self._recorded.arrival_s)
-        else:
-            self._times = request_class.arrivals.source(stream / "arrivals" / request_class.name)
+        self._recorded = recording(request_class, model)
+        self._times = _source(request_class, self._recorded, stream / "arrivals" / request_class.name)
         self._route = _route_draws(model, stream / "routing" / request_class.name)
         patience = request_class.patience_s
         self._patience = patience.sampler(stream / "patience" / request_class.name) if patience else None
@@ -68,7 +65,7 @@ class Feed:
         work_s = {v: draws(n) for v, draws in self._work.items()}
         version = None
         if recorded is not None:
-            rows = slice(first, first + n)
+            rows = np.arange(first, first + n) % len(recorded.arrival_s)
             version = None if recorded.version is None else recorded.version[rows]
             work_s = {v: _where_known(recorded.service_s, rows, drawn) for v, drawn in work_s.items()}
             patience_s = _where_known(recorded.patience_s, rows, patience_s)
@@ -108,8 +105,8 @@ class Workload:
 
 
 @dataclass(frozen=True, slots=True)
-class _Recording:
-    """One class's rows of a trace."""
+class Recording:
+    """One class's rows of a trace: NaN where an amount is unknown; the version as its place in the model."""
 
     arrival_s: Floats
     version: NDArray[np.int64] | None
@@ -117,27 +114,57 @@ class _Recording:
     patience_s: Floats | None
 
 
-def _recorded(request_class: RequestClass, model: Model) -> _Recording | None:
-    if not isinstance(request_class.arrivals, TraceArrivals):
+def recording(request_class: RequestClass, model: Model) -> Recording | None:
+    """What a trace recorded of this class; None where its arrivals do not come from a trace.
+
+    Raises `ValueError` for a file that cannot be read, has none of the class's requests, or has requests for a
+    version that the model has not.
+    """
+    arrivals = request_class.arrivals
+    if not isinstance(arrivals, TraceArrivals):
         return None
-    from sim.traces import read_trace
+    from sim.traces import Trace, read_trace
 
-    return recording(read_trace(request_class.arrivals.file), request_class, model)
+    trace = read_trace(arrivals.file)
+    if not isinstance(trace, Trace):
+        raise ValueError(f"{arrivals.file}: holds {type(trace).__name__}, not requests; make a scenario of it first")
+    rows = _rows(trace, arrivals.only_class, arrivals.file)
+    version = _places(trace, model, rows, arrivals.file) if isinstance(model.routing, Recorded) else None
+    return Recording(trace.time_s[rows], version, _at(trace.service_s, rows), _at(trace.patience_s, rows))
 
 
-def recording(trace: "Trace", request_class: RequestClass, model: Model) -> _Recording:
-    raise NotImplementedError
+def _rows(trace: "Trace", only_class: str | None, file: str) -> NDArray[np.int64]:
+    if only_class is None:
+        return np.arange(len(trace.time_s))
+    names = trace.request_class.names if trace.request_class else ()
+    if trace.request_class is None or only_class not in names:
+        raise ValueError(f"{file}: no request is of class {only_class!r}; classes are {', '.join(names) or 'not named'}")
+    return np.flatnonzero(trace.request_class.codes == names.index(only_class))
 
 
-def _replay(times: Floats) -> Draws:
-    read = 0
+def _places(trace: "Trace", model: Model, rows: NDArray[np.int64], file: str) -> NDArray[np.int64]:
+    """For each row the place of its version in the model."""
+    if trace.version is None:
+        raise ValueError(f"{file}: has no column that names versions, which routing as recorded needs")
+    places = {version.name: i for i, version in enumerate(model.versions)}
+    of_code = np.array([places.get(name, -1) for name in trace.version.names] + [-1])
+    found = of_code[trace.version.codes[rows]]
+    if np.any(found < 0):
+        first = trace.version.texts()[rows[np.flatnonzero(found < 0)[0]]]
+        known = ", ".join(places)
+        raise ValueError(f"{file}: version {first or '(none)'!r} is no version of {model.name!r}; versions are {known}")
+    return found
 
-    def draw(n: int) -> Floats:
-        nonlocal read
-        read, start = read + n, read
-        return times[start : start + n]
 
-    return draw
+def _at(values: Floats | None, rows: NDArray[np.int64]) -> Floats | None:
+    return None if values is None else values[rows]
+
+
+def _source(request_class: RequestClass, recorded: Recording | None, stream: Stream) -> Draws:
+    arrivals = request_class.arrivals
+    if isinstance(arrivals, TraceArrivals):
+        return arrivals.replay(recorded.arrival_s if recorded else np.empty(0))
+    return arrivals.source(stream)
 
 
 def _eligible(model: Model) -> list[int]:
@@ -169,7 +196,7 @@ def _hashed(keys: NDArray[np.uint64]) -> Floats:
     return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _where_known(recorded: Floats | None, rows: slice, drawn: Floats | None) -> Floats | None:
+def _where_known(recorded: Floats | None, rows: NDArray[np.int64], drawn: Floats | None) -> Floats | None:
     """The trace's own values, and drawn ones where it has none."""
     if recorded is None:
         return drawn

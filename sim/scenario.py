@@ -1,7 +1,7 @@
 """A scenario: everything that a run depends on, as checked values."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 from policies import specfile
 from policies.catalog import PolicySpec
 from policies.fixed import FixedSpec
+from policies.observation import Flow, PoolReading
 from policies.pool import PoolTraits
 from policies.spec import (
     STRICT,
@@ -29,6 +30,9 @@ from sim.service import Constant, Duration, Law
 
 Weights = Annotated[dict[Name, NonNegative], Field(min_length=1)]
 """Version -> share of the requests; only the ratios count."""
+
+READINGS = tuple(f.name for kind in (PoolReading, Flow) for f in fields(kind) if f.name not in ("total", "classes"))
+"""Everything that an observation may show of a pool."""
 
 Fault = tuple[tuple[str | int, ...], str]
 """Where in the file, and what is wrong there."""
@@ -259,9 +263,15 @@ class Scenario:
 
     def _policy_faults(self) -> Iterator[Fault]:
         try:
-            self.policy.build(self.pools)
+            readings = self.policy.build(self.pools).readings
         except ValueError as fault:
             yield ("policy",), str(fault)
+            return
+        for i, name in enumerate(self.control.unseen):
+            if name in readings.needed:
+                yield ("control", "unseen", i), f"policy {self.policy.kind} cannot do without {name}"
+            elif name not in READINGS:
+                yield ("control", "unseen", i), f"{name!r} is no reading; readings are {', '.join(READINGS)}"
 
 
 def _resolved(version: Version, folder: Path) -> Version:

@@ -2,12 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.pool import PoolTraits
 from sim.cluster import Outcome, Requests
+from sim.history import DecisionRow, PoolRow
 from sim.measures import Estimate, Sample
 from sim.scenario import RequestClass, Scenario
 
@@ -18,27 +21,12 @@ QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """What one pool used in one replication.
-
-    `busy_s` and `serving_s` (slot-seconds) are those after the warm-up; the rest is of the whole run.
-    """
-
-    busy_s: float
-    serving_s: float
-    replica_hours: float
-    cost: float
-    scale_events: int
-
-
-@dataclass(frozen=True, slots=True)
-class Replication:
-    """What is measured of one replication."""
+class Run:
+    """One finished replication, whole."""
 
     requests: Requests
-    usage: Sequence[Usage]
-    """One for each pool."""
-    warmup_s: float
+    rows: Mapping[str, Sequence[PoolRow]]
+    decisions: Sequence[DecisionRow]
     end_s: float
 
 
@@ -94,14 +82,15 @@ class Summary:
 class _Measured:
     """The arrays of one replication that figures are taken from."""
 
-    def __init__(self, replication: Replication, targets_s: Floats) -> None:
-        requests = replication.requests
-        self.replication = replication
+    def __init__(self, run: Run, scenario: Scenario, targets_s: Floats, warmup_s: float) -> None:
+        requests = run.requests
+        self.usage = [_usage(run.rows[pool.name], pool, warmup_s) for pool in scenario.pools.values()]
+        self.work_s = requests.work_s
         self.arrival_s = requests.arrival_s
         self.pool = requests.pool
         self.request_class = requests.request_class
         self.outcome = requests.outcome
-        stayed_s = replication.end_s - requests.arrival_s
+        stayed_s = run.end_s - requests.arrival_s
         left_s = requests.leave_s - requests.arrival_s
         waited_s = requests.start_s - requests.arrival_s
         present = requests.outcome == Outcome.PRESENT
@@ -114,7 +103,7 @@ class _Measured:
         self.completed = completed
         self.over_s = self.response_s / targets_s[requests.request_class]
         # Somebody still there whose time is not up may yet meet the objective, or not.
-        self.decided = ~present | (self.over_s > 1)
+        self.decided = np.isfinite(targets_s[requests.request_class]) & (~present | (self.over_s > 1))
 
     def members(self, pools: Sequence[int], classes: Sequence[int]) -> Mask:
         return np.isin(self.pool, pools) & np.isin(self.request_class, classes)
@@ -123,10 +112,12 @@ class _Measured:
 class Summarizer:
     """Takes the figures of a finished run."""
 
-    def __init__(self, scenario: Scenario, replications: Sequence[Replication]) -> None:
+    def __init__(self, scenario: Scenario, runs: Sequence[Run], warmup_s: float) -> None:
         self._scenario = scenario
+        self._warmup_s = warmup_s
+        self._end_s = runs[0].end_s
         self._targets_s = np.array([_target_s(c, scenario) for c in scenario.traffic])
-        self._runs = [_Measured(replication, self._targets_s) for replication in replications]
+        self._runs = [_Measured(run, scenario, self._targets_s, warmup_s) for run in runs]
 
     def summary(self) -> Summary:
         pools = list(self._scenario.pools.values())
@@ -184,8 +175,7 @@ class Summarizer:
 
     def _sample(self, members: Sequence[Mask], value: str) -> Sample:
         runs = [(run.arrival_s[m], getattr(run, value)[m]) for run, m in zip(self._runs, members, strict=True)]
-        first = self._runs[0].replication
-        return Sample.of(runs, first.warmup_s, np.nextafter(first.end_s, np.inf))
+        return Sample.of(runs, self._warmup_s, float(np.nextafter(self._end_s, np.inf)))
 
     def _shares(self, pools: Sequence[int], classes: Sequence[int]) -> list[list[float]]:
         """For each run and pool, the share of its service time that these classes took."""
@@ -194,14 +184,14 @@ class Summarizer:
     def _share(self, run: _Measured, pool: int, classes: Sequence[int]) -> float:
         if len(classes) == len(self._scenario.traffic):
             return 1.0
-        work_s = np.where((run.pool == pool) & run.completed, run.replication.requests.work_s, 0.0)
+        work_s = np.where((run.pool == pool) & run.completed, run.work_s, 0.0)
         return _over(float(work_s[np.isin(run.request_class, classes)].sum()), float(work_s.sum()))
 
     def _used(self, what: str, pools: Sequence[int], shares: Sequence[Sequence[float]] | None = None) -> float:
         """Mean over replications of what these pools used, or of these shares of it."""
         each = shares or [[1.0] * len(pools)] * len(self._runs)
         used = [
-            sum(getattr(run.replication.usage[p], what) * s for p, s in zip(pools, share, strict=True))
+            sum(getattr(run.usage[p], what) * s for p, s in zip(pools, share, strict=True))
             for run, share in zip(self._runs, each, strict=True)
         ]
         return sum(used) / len(used)
@@ -214,6 +204,30 @@ class Summarizer:
             )
         for words in dict.fromkeys(w for e in (*overall.wait_s.values(), *overall.response_s.values()) for w in e.warnings):
             yield words
+
+
+@dataclass(frozen=True, slots=True)
+class _Usage:
+    """What one pool used in one run: busy and serving slot-seconds after the warm-up, the rest from the start."""
+
+    busy_s: float
+    serving_s: float
+    replica_hours: float
+    cost: float
+    scale_events: int
+
+
+def _usage(rows: Sequence[PoolRow], pool: PoolTraits, warmup_s: float) -> _Usage:
+    first = next((row for row in rows if row.time_s >= warmup_s), rows[-1])
+    last = rows[-1]
+    hours = last.replica_s_total / 3600
+    return _Usage(
+        busy_s=last.busy_s_total - first.busy_s_total,
+        serving_s=(last.serving_s_total - first.serving_s_total) * pool.slots,
+        replica_hours=hours,
+        cost=hours * pool.cost_per_hour,
+        scale_events=sum(a.replicas_wanted != b.replicas_wanted for a, b in pairwise(rows)),
+    )
 
 
 def _target_s(c: RequestClass, scenario: Scenario) -> float:
@@ -253,3 +267,26 @@ def _plain_times(times: Mapping[str, Estimate]) -> dict[str, Any]:
 
 def _finite(value: float) -> float | None:
     return float(value) if np.isfinite(value) else None
+
+
+def read_group(record: Mapping[str, Any]) -> Group:
+    """What `plain_group` wrote: a null among quantiles is infinite where there were requests."""
+    unknown = np.inf if record["requests"]["arrived"] else np.nan
+    attained = record["slo_attainment"]
+    return Group(
+        requests=Counts(**record["requests"]),
+        wait_s=_read_times(record["wait_s"], unknown),
+        response_s=_read_times(record["response_s"], unknown),
+        slo_attainment=None if attained is None else Estimate(attained, *record["slo_attainment_ci95"], 0),
+        **{name: record[name] for name in ("utilization", "replica_hours", "cost", "scale_events")},
+    )
+
+
+def _read_times(record: Mapping[str, Any], unknown: float) -> dict[str, Estimate]:
+    def known(name: str, value: float | None) -> float:
+        return (np.nan if name == "mean" else unknown) if value is None else value
+
+    return {
+        name: Estimate(known(name, record[name]), *(known(name, end) for end in record[f"{name}_ci95"]), 0)
+        for name in ("mean", *QUANTILES)
+    }

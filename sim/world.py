@@ -10,7 +10,7 @@ from policies.decision import Decision
 from policies.loop import Action, ControlLoop
 from sim.disturbances import Crashes, shifting
 from sim.environment import Environment, Phase
-from sim.history import History
+from sim.history import History, PoolRow
 from sim.reference import Reference
 from sim.replicas import Draw, Replicas
 from sim.requests import Workload
@@ -65,6 +65,12 @@ class World:
     def run_through(self, time_s: float) -> None:
         """Simulate up to and at `time_s`."""
         self.env.run_through(time_s)
+
+    def rows(self) -> dict[str, list[PoolRow]]:
+        """Pool -> its history, the present moment included."""
+        if next(iter(self.history.rows.values()))[-1].time_s < self.env.now:
+            self.history.look()
+        return self.history.rows
 
     def _replicas(self, number: int, name: str, stream: Stream) -> Replicas:
         version = _versions(self.scenario)[number]

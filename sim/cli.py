@@ -1,0 +1,226 @@
+"""The command line: `poolwright run`, `check`, `show`, `schema`, `trace`."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sim.result import Result
+    from sim.run import Progress
+
+DESCRIPTION = "Simulate scaling policies for many versions of AI models: which policy, how many replicas, what p99."
+EPILOG = "Times are in seconds. Bad input gives one line a fault and exit code 2."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; 0 where it worked, 2 for bad input, 130 where the user broke it off."""
+    chosen = _parser().parse_args(arguments)
+    try:
+        chosen.command(chosen)
+    except ValueError as fault:
+        print(fault, file=sys.stderr)
+        return 2
+    except BrokenPipeError:
+        # Whoever read our output has seen enough; Python must not complain about it at exit.
+        sys.stdout = None  # type: ignore[assignment]
+        return 0
+    except KeyboardInterrupt:
+        print("broken off; nothing was written", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="poolwright", description=DESCRIPTION, epilog=EPILOG)
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    _run_parser(commands.add_parser("run", help="simulate a scenario and print what it measured"))
+    _check_parser(commands.add_parser("check", help="say everything that is wrong with scenario files"))
+    _show_parser(commands.add_parser("show", help="print a saved result again"))
+    schema = commands.add_parser("schema", help="print the JSON schema of scenario files, for editors")
+    schema.set_defaults(command=_schema)
+    traces = commands.add_parser("trace", help="describe a trace, or make a scenario of it")
+    kinds = traces.add_subparsers(metavar="COMMAND", required=True)
+    _describe_parser(kinds.add_parser("describe", help="what is in a trace: rates, variability, versions"))
+    _scenario_parser(kinds.add_parser("scenario", help="make a runnable scenario of a trace"))
+    return parser
+
+
+class _Version(argparse.Action):
+    """Print the version, looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"poolwright {version('poolwright')}")
+        parser.exit()
+
+
+def _run_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scenario", type=Path, help="a scenario file (YAML)")
+    parser.add_argument("--seed", type=int, help="take the place of the scenario's seed")
+    parser.add_argument("--replications", type=_count, metavar="N", help="independent runs")
+    parser.add_argument("--precision", type=_share, metavar="1%", help="run until the mean response is this sure")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="save the result (parquet, JSON, report.html) here")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write figures (PNG, SVG) and report.html here")
+    parser.add_argument("--requests", action="store_true", help="keep a row for each request in the saved result")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.set_defaults(command=_run)
+
+
+def _check_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("scenarios", type=Path, nargs="+", metavar="scenario", help="scenario files (YAML)")
+    parser.set_defaults(command=_check)
+
+
+def _show_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("result", type=Path, help="a folder that `run --out` wrote")
+    parser.add_argument("--figures", type=Path, metavar="DIR", help="write figures (PNG, SVG) and report.html here")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.set_defaults(command=_show)
+
+
+def _describe_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", type=Path, help="a request log or a count series (CSV or JSON lines, plain or gzip)")
+    parser.add_argument("--figure", type=Path, metavar="FILE", help="draw it (PNG, SVG or PDF)")
+    parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
+    parser.set_defaults(command=_describe)
+
+
+def _scenario_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("trace", type=Path, help="a request log or a count series (CSV or JSON lines, plain or gzip)")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the scenario file to write")
+    parser.set_defaults(command=_scenario)
+
+
+def _run(chosen: argparse.Namespace) -> None:
+    from sim.run import simulate
+    from sim.scenario import load
+
+    scenario = load(chosen.scenario)
+    with _progress() as progress:
+        result = simulate(
+            scenario,
+            seed=chosen.seed,
+            replications=chosen.replications,
+            precision=chosen.precision,
+            keep_requests=chosen.requests,
+            progress=progress,
+        )
+    if chosen.out:
+        _save(result, chosen.out)
+    _present(result, chosen.json, chosen.figures)
+
+
+def _check(chosen: argparse.Namespace) -> None:
+    from policies.specfile import SpecError
+    from sim.check import checked
+
+    faults: list[str] = []
+    for path in chosen.scenarios:
+        try:
+            for line in checked(path):
+                print(line)
+        except (SpecError, ValueError) as fault:
+            faults.append(str(fault))
+    if faults:
+        raise ValueError("\n".join(faults))
+
+
+def _show(chosen: argparse.Namespace) -> None:
+    from sim.result import read
+
+    _present(read(chosen.result), chosen.json, chosen.figures)
+
+
+def _schema(_chosen: argparse.Namespace) -> None:
+    from policies.specfile import schema
+    from sim.scenario import Scenario
+
+    _print_json(schema(Scenario, "poolwright scenario"))
+
+
+def _describe(chosen: argparse.Namespace) -> None:
+    from sim.describe import describe
+    from sim.traces import read_trace
+
+    description = describe(read_trace(chosen.trace))
+    if chosen.json:
+        _print_json(description.to_json())
+    else:
+        raise NotImplementedError
+
+
+def _scenario(chosen: argparse.Namespace) -> None:
+    raise NotImplementedError
+
+
+def _save(result: "Result", folder: Path) -> None:
+    from sim.report import write_report
+
+    result.save(folder)
+    write_report(result, folder / "report.html")
+    print(f"saved in {folder}, to be read in {folder / 'report.html'}", file=sys.stderr)
+
+
+def _present(result: "Result", as_json: bool, figures: Path | None) -> None:
+    if figures:
+        from sim.plots import save_figures
+        from sim.report import write_report
+
+        figures.mkdir(parents=True, exist_ok=True)
+        for path in [*save_figures(result, figures), write_report(result, figures / "report.html")]:
+            print(f"wrote {path}", file=sys.stderr)
+    if as_json:
+        _print_json(result.to_json())
+    else:
+        from sim.tables import console, tables
+
+        out = console()
+        for table in tables(result):
+            out.print(table)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=1, allow_nan=False))
+
+
+@contextmanager
+def _progress() -> "Iterator[Progress | None]":
+    """A bar on standard error, if that is a terminal."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("simulating", total=1.0)
+        yield lambda share, words: bar.update(task, completed=share, description=words)
+
+
+def _count(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
+def _share(text: str) -> float:
+    """A share: `1%` or `0.01`."""
+    try:
+        share = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
+    except ValueError:
+        share = 0.0
+    if not 0 < share < 1:
+        raise argparse.ArgumentTypeError(f"must be a share such as 1% or 0.01, got {text!r}")
+    return share
+
+
+if __name__ == "__main__":
+    sys.exit(main())
