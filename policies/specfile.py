@@ -92,8 +92,7 @@ def _unread(source: str, message: str) -> SpecError:
 
 
 def _similar(path: Path) -> str:
-    siblings = [entry.name for entry in path.parent.iterdir()] if path.parent.is_dir() else []
-    near = nearest(path.name, siblings)
+    near = nearest(path.name, (entry.name for entry in path.parent.glob("*")))
     return f'; did you mean "{near}"' if near else ""
 
 
