@@ -14,4 +14,4 @@ from policies.target import TargetSpec
 PolicySpec = Annotated[FcfsSpec | FixedSpec | ScheduleSpec | TargetSpec | StabilizedSpec, Field(discriminator="kind")]
 
 # A policy around a policy names this union, which can only be known here.
-rebuild_dataclass(StabilizedSpec, _types_namespace={"PolicySpec": PolicySpec})
+rebuild_dataclass(StabilizedSpec, _types_namespace={"PolicySpec": PolicySpec})  # type: ignore[arg-type]

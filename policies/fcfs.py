@@ -68,7 +68,7 @@ class FcfsSpec:
     @property
     def patience_s(self) -> float:
         """The time in which a backlog should be worked off."""
-        return next(getattr(self, name) for name in TARGETS if getattr(self, name) is not None)
+        return self.wait_s or self.response_s or self.mean_response_s or 0.0
 
 
 TARGETS = ("wait_s", "response_s", "mean_response_s")

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -35,7 +36,7 @@ class ScheduleSpec:
     @model_validator(mode="after")
     def _ascending(self) -> "ScheduleSpec":
         times = [step.at_s for step in self.steps]
-        if any(a >= b for a, b in zip(times, times[1:], strict=False)):
+        if any(a >= b for a, b in pairwise(times)):
             raise ValueError("steps must come in order of at_s, each later than the one before")
         if self.repeat_s is not None and times[-1] >= self.repeat_s:
             raise ValueError(f"the last step, at {times[-1]:g} s, must come before repeat_s, {self.repeat_s:g} s")

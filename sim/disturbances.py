@@ -1,6 +1,6 @@
 """What goes wrong or is changed by plan while a run goes on: crashes of replicas, shifts of traffic."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 
 from simpy.events import Event
 
@@ -19,9 +19,12 @@ class Crashes:
         self._replicas = replicas
         self._failures = failures
         self._stream = stream
-        replicas.on_start.append(lambda replica: env.process(self._life(replica)))
+        replicas.on_start.append(self._begin)
 
-    def _life(self, replica: Replica) -> Iterator[Event]:
+    def _begin(self, replica: Replica) -> None:
+        self._env.process(self._life(replica))
+
+    def _life(self, replica: Replica) -> Generator[Event, None, None]:
         # A stream for each replica: what one suffers does not depend on how many others there are.
         own = self._stream / str(replica.birth)
         every = self._failures.every.sampler(own / "every")
@@ -35,7 +38,7 @@ class Crashes:
 
 def shifting(
     env: Environment, cluster: Cluster, shifts: Sequence[Shift], classes: Sequence[tuple[int, RequestClass]]
-) -> Iterator[Event]:
+) -> Generator[Event, None, None]:
     """A process that gives `classes` (number and class, of one model) new weights at their times."""
     for shift in sorted(shifts, key=lambda s: s.at_s):
         yield env.at(shift.at_s, Phase.CHANGE)

@@ -38,7 +38,7 @@ class Environment(simpy.Environment):
         event = Event(self)
         event._ok = True
         event._value = None
-        heapq.heappush(self._queue, (time_s, phase, next(self._eid), event))
+        heapq.heappush(self._queue, (time_s, phase, next(self._eid), event))  # type: ignore[misc]
         return event
 
     def call(self, time_s: float, phase: Phase, action: Callable[[Event], None]) -> Event:

@@ -58,9 +58,9 @@ def requests_frame(runs: Sequence[Run], scenario: Scenario) -> "pd.DataFrame":
     """One row for each request, in order of arrival; times in seconds, NaN where they were not reached."""
     import pandas as pd
 
-    pools = list(scenario.pools)
-    classes = [c.name for c in scenario.traffic]
-    outcomes = [o.name.lower() for o in Outcome]
+    pools = pd.Index(list(scenario.pools))
+    classes = pd.Index([c.name for c in scenario.traffic])
+    outcomes = pd.Index([o.name.lower() for o in Outcome])
     frames = []
     for i, run in enumerate(runs):
         r = run.requests
@@ -96,7 +96,7 @@ def course_frame(runs: Sequence[Run], scenario: Scenario) -> "pd.DataFrame":
     edges = np.linspace(0.0, end_s, WINDOWS + 1)
     rows: list[dict[str, object]] = []
     for scope, parts in _scopes(runs, scenario):
-        arrived = sum(np.histogram(r.arrival_s, edges)[0] for r in parts) / len(runs)
+        arrived = np.histogram(np.concatenate([r.arrival_s for r in parts]), edges)[0] / len(runs)
         done = [(r.leave_s[c], (r.leave_s - r.arrival_s)[c]) for r in parts for c in [r.outcome == Outcome.COMPLETED]]
         ended_s = np.concatenate([e for e, _ in done])
         response_s = np.concatenate([x for _, x in done])[np.argsort(ended_s, kind="stable")]
@@ -125,7 +125,7 @@ def distribution_frame(runs: Sequence[Run], scenario: Scenario) -> "pd.DataFrame
     edges = np.concatenate([[0.0], np.logspace(-3, 6, 9 * BINS_PER_DECADE + 1)])
     for scope, parts in _scopes(runs, scenario):
         values = [(r.leave_s - r.arrival_s)[r.outcome == Outcome.COMPLETED] for r in parts]
-        counts = sum(np.histogram(v, edges)[0] for v in values)
+        counts = np.histogram(np.concatenate(values), edges)[0]
         frame = pd.DataFrame({"scope": scope, "low_s": edges[:-1], "high_s": edges[1:], "requests": counts})
         frames.append(frame[frame["requests"] > 0])
     return pd.concat(frames, ignore_index=True)

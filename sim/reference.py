@@ -4,7 +4,7 @@ import heapq
 from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from itertools import count
 
 import numpy as np
@@ -309,7 +309,7 @@ class Reference:
     def _model(self, request_class: int) -> Model:
         return self._models[self._classes[request_class].model]
 
-    def _arrivals(self, slab_s: float) -> Iterator[Event]:
+    def _arrivals(self, slab_s: float) -> Generator[Event, None, None]:
         slab = 0
         while True:
             slab += 1

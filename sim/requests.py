@@ -67,8 +67,8 @@ class Feed:
         if recorded is not None:
             rows = np.arange(first, first + n) % len(recorded.arrival_s)
             version = None if recorded.version is None else recorded.version[rows]
-            work_s = {v: _where_known(recorded.service_s, rows, drawn) for v, drawn in work_s.items()}
-            patience_s = _where_known(recorded.patience_s, rows, patience_s)
+            work_s = {v: _known_or(recorded.service_s, rows, drawn) for v, drawn in work_s.items()}
+            patience_s = _patience(recorded.patience_s, rows, patience_s)
         return Arrivals(first, arrival_s, self._route(n) if self._route else None, patience_s, work_s, version)
 
     def _times_until(self, time_s: float) -> Floats:
@@ -138,7 +138,9 @@ def _rows(trace: "Trace", only_class: str | None, file: str) -> NDArray[np.int64
         return np.arange(len(trace.time_s))
     names = trace.request_class.names if trace.request_class else ()
     if trace.request_class is None or only_class not in names:
-        raise ValueError(f"{file}: no request is of class {only_class!r}; classes are {', '.join(names) or 'not named'}")
+        raise ValueError(
+            f"{file}: no request is of class {only_class!r}; classes are {', '.join(names) or 'not named'}"
+        )
     return np.flatnonzero(trace.request_class.codes == names.index(only_class))
 
 
@@ -196,9 +198,11 @@ def _hashed(keys: NDArray[np.uint64]) -> Floats:
     return (z >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _where_known(recorded: Floats | None, rows: NDArray[np.int64], drawn: Floats | None) -> Floats | None:
+def _known_or(recorded: Floats | None, rows: NDArray[np.int64], drawn: Floats) -> Floats:
     """The trace's own values, and drawn ones where it has none."""
-    if recorded is None:
-        return drawn
-    values = recorded[rows]
-    return values if drawn is None else np.where(np.isnan(values), drawn, values)
+    return drawn if recorded is None else np.where(np.isnan(recorded[rows]), drawn, recorded[rows])
+
+
+def _patience(recorded: Floats | None, rows: NDArray[np.int64], drawn: Floats | None) -> Floats | None:
+    unlimited = np.full(len(rows), np.inf)
+    return drawn if recorded is None else _known_or(recorded, rows, unlimited if drawn is None else drawn)

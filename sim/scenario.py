@@ -275,7 +275,9 @@ class Scenario:
 
 
 def _resolved(version: Version, folder: Path) -> Version:
-    return replace(version, service=version.service.resolved(folder)) if version.service.kind == "empirical" else version
+    return (
+        replace(version, service=version.service.resolved(folder)) if version.service.kind == "empirical" else version
+    )
 
 
 def _traits(model: Model, version: Version) -> PoolTraits:
@@ -359,7 +361,7 @@ def load(path: str | Path) -> Scenario:
     try:
         return scenario.resolved(path.parent)
     except ValueError as fault:
-        raise specfile.SpecError.whole(path, str(fault)) from fault
+        raise specfile.SpecError(str(path), [specfile.Fault(1, 1, "", str(fault))]) from fault
 
 
 def with_seed(scenario: Scenario, seed: int) -> Scenario:

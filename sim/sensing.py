@@ -1,7 +1,7 @@
 """What a simulated policy sees: scrapes that come at intervals, arrive late and are lost now and then."""
 
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import accumulate, count
 
@@ -54,7 +54,7 @@ class Scraper:
     def read(self) -> Observation:
         return Observation(self._env.now, {pool: self._reading(pool) for pool in self._pools})
 
-    def _scraping(self) -> Iterator[Event]:
+    def _scraping(self) -> Generator[Event, None, None]:
         for k in count():
             yield self._env.at(k * self._control.scrape_s, Phase.SCRAPE)
             lost = self._losses.random(len(self._pools)) < self._control.loss

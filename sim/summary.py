@@ -194,7 +194,7 @@ class Summarizer:
             sum(getattr(run.usage[p], what) * s for p, s in zip(pools, share, strict=True))
             for run, share in zip(self._runs, each, strict=True)
         ]
-        return sum(used) / len(used)
+        return float(sum(used) / len(used))
 
     def _notes(self, overall: Group) -> Iterator[str]:
         if not self._scenario.stationary and len(self._runs) == 1:
@@ -202,8 +202,8 @@ class Summarizer:
                 "the load changes with time, so the intervals, from one run cut into windows, tell of its ups and "
                 "downs too; several replications give intervals for the whole course"
             )
-        for words in dict.fromkeys(w for e in (*overall.wait_s.values(), *overall.response_s.values()) for w in e.warnings):
-            yield words
+        figures = (*overall.wait_s.values(), *overall.response_s.values())
+        yield from dict.fromkeys(words for figure in figures for words in figure.warnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -277,16 +277,18 @@ def read_group(record: Mapping[str, Any]) -> Group:
         requests=Counts(**record["requests"]),
         wait_s=_read_times(record["wait_s"], unknown),
         response_s=_read_times(record["response_s"], unknown),
-        slo_attainment=None if attained is None else Estimate(attained, *record["slo_attainment_ci95"], 0),
+        slo_attainment=None if attained is None else _estimate(attained, record["slo_attainment_ci95"], np.nan),
         **{name: record[name] for name in ("utilization", "replica_hours", "cost", "scale_events")},
     )
 
 
 def _read_times(record: Mapping[str, Any], unknown: float) -> dict[str, Estimate]:
-    def known(name: str, value: float | None) -> float:
-        return (np.nan if name == "mean" else unknown) if value is None else value
-
     return {
-        name: Estimate(known(name, record[name]), *(known(name, end) for end in record[f"{name}_ci95"]), 0)
+        name: _estimate(record[name], record[f"{name}_ci95"], np.nan if name == "mean" else unknown)
         for name in ("mean", *QUANTILES)
     }
+
+
+def _estimate(value: float | None, ends: Sequence[float | None], unknown: float) -> Estimate:
+    low, high = (unknown if end is None else end for end in ends)
+    return Estimate(unknown if value is None else value, low, high, batches=0)

@@ -8,7 +8,7 @@ from policies.erlang import MMC, ErlangA
 from policies.fixed import FixedSpec
 from policies.losses import MMCD, MMCK
 from policies.queues import GGC
-from sim.arrivals import Poisson, Renewal
+from sim.arrivals import Poisson, Renewal, Trace
 from sim.scenario import Model, RequestClass, Scenario, Version
 from sim.service import Constant, Exponential
 
@@ -77,7 +77,7 @@ def _parts(scenario: Scenario, model: Model, version: Version) -> Iterator[tuple
     for c in scenario.traffic:
         weights = model.weights(c.name) if c.model == model.name else {}
         share = weights.get(version.name, 0.0) / sum(weights.values()) if weights else 0.0
-        if share > 0:
+        if share > 0 and not isinstance(c.arrivals, Trace):
             yield c.arrivals.mean_rate_per_s * share, share, c
 
 
@@ -89,19 +89,26 @@ def _replicas(scenario: Scenario, pool: str, version: Version) -> int:
 
 def _unlimited(pool: str, servers: int, stream: _Stream, version: Version) -> Prediction:
     service_s = version.service.mean_s
-    known = {"pool": pool, "rate_per_s": stream.rate_per_s, "utilization": stream.rate_per_s * service_s / servers}
-    name = f"{_arrivals(stream)}/{_service(version)}/{servers}"
+    poisson = all(isinstance(c.arrivals, Poisson) for c in stream.classes)
+    wait_s: float | None
     if stream.rate_per_s * service_s >= servers:
-        return Prediction(
-            **known, queue=name, exact=True, wait_s=None, response_s=None, note="more load than it can bear"
-        )
-    if stream.arrival_scv == 1 and isinstance(version.service, Exponential):
-        mmc = MMC(stream.rate_per_s, service_s, servers)
-        return Prediction(**known, queue=name, exact=True, wait_s=mmc.wait_s, response_s=mmc.response_s)
-    ggc = GGC(stream.rate_per_s, service_s, servers, stream.arrival_scv, version.service.scv)
-    exact = servers == 1 and all(isinstance(c.arrivals, Poisson) for c in stream.classes)
-    note = "Pollaczek and Khinchine" if exact else "an approximation; known errors reach some 10 %"
-    return Prediction(**known, queue=name, exact=exact, wait_s=ggc.wait_s, response_s=ggc.wait_s + service_s, note=note)
+        wait_s, exact, note = None, True, "more load than it can bear"
+    elif poisson and isinstance(version.service, Exponential):
+        wait_s, exact, note = MMC(stream.rate_per_s, service_s, servers).wait_s, True, ""
+    else:
+        wait_s = GGC(stream.rate_per_s, service_s, servers, stream.arrival_scv, version.service.scv).wait_s
+        exact = servers == 1 and poisson
+        note = "Pollaczek and Khinchine" if exact else "an approximation, off by 10 % and more in known cases"
+    return Prediction(
+        pool=pool,
+        queue=f"{_arrivals(stream)}/{_service(version)}/{servers}",
+        exact=exact,
+        rate_per_s=stream.rate_per_s,
+        utilization=stream.rate_per_s * service_s / servers,
+        wait_s=wait_s,
+        response_s=None if wait_s is None else wait_s + service_s,
+        note=note,
+    )
 
 
 def _limited(pool: str, servers: int, stream: _Stream, version: Version) -> Prediction | None:

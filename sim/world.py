@@ -1,6 +1,6 @@
 """One replication: a cluster, its workload and its control loop, wired to one clock."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass
 from itertools import count
 
@@ -87,7 +87,7 @@ class World:
             classes = [(k, c) for k, c in enumerate(self.scenario.traffic) if c.model == model.name]
             self.env.process(shifting(self.env, self.cluster, shifts, classes))
 
-    def _ticking(self) -> Iterator[Event]:
+    def _ticking(self) -> Generator[Event, None, None]:
         for k in count():
             yield self.env.at(k * self.scenario.control.tick_s, Phase.TICK)
             self._loop.tick()
