@@ -1,6 +1,7 @@
 """The checked value types that scenario, policy and configuration files are made of."""
 
-from dataclasses import fields
+from dataclasses import MISSING, fields
+from dataclasses import Field as DataclassField
 from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
@@ -22,11 +23,15 @@ NonNegative = Annotated[float, Field(ge=0)]
 def plain(value: Any) -> Any:
     """A spec as nested dicts, lists and scalars, without the fields that keep their defaults; fit for YAML or JSON."""
     if hasattr(value, "__dataclass_fields__"):
-        shown = {f.name: getattr(value, f.name) for f in fields(value)}
-        kept = {f.name for f in fields(value) if f.name == "kind" or shown[f.name] != f.default}
-        return {name: plain(shown[name]) for name in shown if name in kept}
+        written = {f.name: getattr(value, f.name) for f in fields(value)}
+        kept = (f for f in fields(value) if f.name == "kind" or written[f.name] != _default(f))
+        return {f.name: plain(written[f.name]) for f in kept}
     if isinstance(value, dict):
         return {key: plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     return value
+
+
+def _default(field: "DataclassField[Any]") -> Any:
+    return field.default if field.default_factory is MISSING else field.default_factory()

@@ -163,8 +163,17 @@ def _require_tags(node: Any, definitions: dict[str, Any]) -> None:
     """Make the key that tells the branches of a union apart required in each, as reading does; it has a default."""
     if isinstance(node, dict):
         tag = node.get("discriminator", {})
-        for reference in tag.get("mapping", {}).values():
-            branch = definitions[reference.removeprefix("#/$defs/")]
-            branch["required"] = list(dict.fromkeys([tag["propertyName"], *branch.get("required", ())]))
+        for branch in tag.get("mapping", {}).values():
+            for reference in _references(branch):
+                spec = definitions[reference.removeprefix("#/$defs/")]
+                spec["required"] = list(dict.fromkeys([tag["propertyName"], *spec.get("required", ())]))
     for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
         _require_tags(inner, definitions)
+
+
+def _references(branch: Any) -> Iterator[str]:
+    """The definitions that a branch stands for: one, or several that share a tag."""
+    if isinstance(branch, str):
+        yield branch
+    for inner in branch.values() if isinstance(branch, dict) else branch if isinstance(branch, list) else ():
+        yield from _references(inner)
