@@ -1,7 +1,7 @@
 """A discrete-event simulator of multi-version replica pools.
 
-    result = sim.simulate(sim.load("scenarios/customer-service.yaml"))
-    result.pools, result.summary, result.decisions      # tidy pandas tables
+result = sim.simulate(sim.load("scenarios/customer-service.yaml"))
+result.pools, result.summary, result.decisions      # tidy pandas tables
 """
 
 from importlib import import_module

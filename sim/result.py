@@ -149,7 +149,9 @@ def read(folder: str | Path) -> Result:
         record = json.loads((folder / RECORD).read_text())
     except (OSError, json.JSONDecodeError) as fault:
         raise ResultError(f"{folder}: no result is there to read ({fault})") from fault
-    groups = {kind: {n: read_group(g) for n, g in record[kind].items()} for kind in ("by_model", "by_version", "by_class")}
+    groups = {
+        kind: {n: read_group(g) for n, g in record[kind].items()} for kind in ("by_model", "by_version", "by_class")
+    }
     figures = Summary(overall=read_group(record["overall"]), **groups, notes=tuple(record["notes"]))
     found = {path.stem: partial(_parquet, path) for path in sorted(folder.glob("*.parquet"))}
     return Result(

@@ -41,6 +41,17 @@ def simulate(
         seed=scenario.seed if seed is None else seed,
         replications=scenario.replications if replications is None else replications,
     )
+    runs, from_s = replicated(scenario, precision, progress)
+    return finished(scenario, runs, from_s, keep_requests)
+
+
+def replicated(
+    scenario: Scenario, precision: float | None = None, progress: Progress | None = None
+) -> tuple[list[Run], float]:
+    """The scenario's replications, whole, and the time from which they are to be measured.
+
+    Raises `ValueError` for a precision that is no share.
+    """
     if precision is not None and not 0 < precision < 1:
         raise ValueError(f"precision {precision} is not a share between 0 and 1; 0.01 is 1 %")
     told = progress or (lambda _share, _words: None)
@@ -48,7 +59,7 @@ def simulate(
         runs = _repeated(scenario, precision, told)
     else:
         runs = [_extended(scenario, precision, told)]
-    return finished(scenario, runs, _warmup_s(scenario, runs), keep_requests)
+    return runs, _warmup_s(scenario, runs)
 
 
 def _extensible(scenario: Scenario) -> bool:

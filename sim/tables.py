@@ -59,7 +59,9 @@ def _table(title: str, *columns: str) -> "Table":
 
 
 def _requests(result: Result) -> "Table":
-    table = _table("Requests", "arrived", "completed", "rejected", "abandoned", "failed", "waiting at the end", "SLO met")
+    table = _table(
+        "Requests", "arrived", "completed", "rejected", "abandoned", "failed", "waiting at the end", "SLO met"
+    )
     for label, group in _groups(result):
         r = group.requests
         counts = (r.arrived, r.completed, r.rejected, r.abandoned, r.failed, r.waiting)
@@ -89,5 +91,7 @@ def _resources(result: Result) -> "Table":
 def _verdicts(result: Result) -> "Table":
     table = _table("What theory and others say", "of the", "says", "simulated", "")
     for verdict in result.verdicts:
-        table.add_row(verdict.source, verdict.measure, seconds(verdict.says_s), estimate(verdict.simulated, "s"), verdict.words)
+        table.add_row(
+            verdict.source, verdict.measure, seconds(verdict.says_s), estimate(verdict.simulated, "s"), verdict.words
+        )
     return table
