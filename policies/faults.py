@@ -32,7 +32,11 @@ class Fault:
         return f"{self.line}:{self.column}: {self.field and f'{self.field}: '}{self.message}"
 
 
-class SpecError(ValueError):
+class InputError(ValueError):
+    """Something that a user gave is wrong; the message says what, where, and what would be right."""
+
+
+class SpecError(InputError):
     """A file that cannot be used, with every fault found in it, in the order of the file."""
 
     def __init__(self, source: str, faults: Iterable[Fault]) -> None:

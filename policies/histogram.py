@@ -1,8 +1,8 @@
 """A cumulative histogram as a monitoring system keeps it, and what can be read off it."""
 
 from bisect import bisect_left
-from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,10 +67,10 @@ class Histogram:
         return max(0.0, self._second_moment() / mean**2 - 1.0)
 
     def _second_moment(self) -> float:
-        edges: Sequence[float] = (0.0, *self.bounds, self.bounds[-1] if self.bounds else 0.0)
+        edges = (0.0, *self.bounds, self.bounds[-1] if self.bounds else 0.0)
         below = 0.0
         moment = 0.0
-        for low, high, count in zip(edges, edges[1:], self.counts, strict=True):
+        for (low, high), count in zip(pairwise(edges), self.counts, strict=True):
             moment += (count - below) * (low * low + low * high + high * high) / 3.0
             below = count
         return moment / self.total

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from policies.faults import InputError
+
 if TYPE_CHECKING:
     from sim.result import Result
     from sim.run import Progress
@@ -21,7 +23,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     try:
         chosen.command(chosen)
-    except ValueError as fault:
+    except InputError as fault:
         print(fault, file=sys.stderr)
         return 2
     except BrokenPipeError:
@@ -117,7 +119,6 @@ def _run(chosen: argparse.Namespace) -> None:
 
 
 def _check(chosen: argparse.Namespace) -> None:
-    from policies.specfile import SpecError
     from sim.check import checked
 
     faults: list[str] = []
@@ -125,10 +126,10 @@ def _check(chosen: argparse.Namespace) -> None:
         try:
             for line in checked(path):
                 print(line)
-        except (SpecError, ValueError) as fault:
+        except InputError as fault:
             faults.append(str(fault))
     if faults:
-        raise ValueError("\n".join(faults))
+        raise InputError("\n".join(faults))
 
 
 def _show(chosen: argparse.Namespace) -> None:

@@ -13,6 +13,7 @@ from platform import python_version
 from typing import TYPE_CHECKING, Any
 
 from policies import specfile
+from policies.faults import InputError
 from policies.spec import plain
 from sim import frames
 from sim.scenario import Scenario, load
@@ -30,7 +31,7 @@ PACKAGES = ("poolwright", "simpy", "numpy", "scipy", "pandas", "pydantic")
 RECORD = "result.json"
 
 
-class ResultError(ValueError):
+class ResultError(InputError):
     """A folder that does not hold a result, or may not be written to."""
 
 
