@@ -1,0 +1,275 @@
+"""Warm-up, samples and their doubts; and how often the intervals of known systems cover the truth."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from scipy.signal import lfilter
+from scipy.special import ndtri
+
+from sim.measures import Sample, mser5, tail_index, tail_warnings, warmup_s
+
+QUANTILES = (0.5, 0.95, 0.99)
+HOUR = 3600.0
+STEADY = np.tile([0.0, 1.0, 2.0, 1.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0], 100)  # means of five: 1.0, 1.2, 1.0, 1.2, ...
+
+
+# Warm-up
+
+
+def marginal_error(values, cut):
+    kept = np.asarray(values[5 * cut : len(values) // 5 * 5]).reshape(-1, 5).mean(1)
+    return kept.var() / len(kept)
+
+
+@given(arrays(np.int64, st.integers(10, 120), elements=st.integers(0, 9)))
+def test_mser5_finds_the_least_marginal_error_in_the_first_half(values):
+    groups = len(values) // 5
+    errors = [marginal_error(values, cut) for cut in range(groups // 2 + 1)]
+    assert mser5(values) % 5 == 0
+    assert errors[mser5(values) // 5] == pytest.approx(min(errors), abs=1e-12)
+
+
+def test_mser5_deletes_a_backlog_that_melts():
+    values = np.concatenate([np.linspace(50, 1, 200), STEADY])
+    assert mser5(values) == 200
+    assert mser5(values + 1e9) == 200
+
+
+def test_mser5_deletes_nothing_from_a_steady_run_or_a_handful():
+    assert mser5(STEADY) == 0
+    assert mser5([9.0, 1.0, 1.0]) == 0
+    assert mser5([]) == 0
+
+
+def test_mser5_passes_over_requests_never_served():
+    backlog = [*np.linspace(50, 1, 200), *STEADY]
+    assert mser5([math.inf] * 7 + backlog) == 207
+    assert mser5(np.full(100, math.inf)) == 0
+
+
+def test_the_warm_up_of_replications_is_where_their_common_stream_settles():
+    def run(shift):
+        return np.arange(1200) + shift, [*np.linspace(50, 1, 200), *STEADY]
+
+    assert warmup_s([run(0.0)]) == 200.0
+    assert warmup_s([run(0.25), run(0.5)]) == pytest.approx(200, abs=3)
+    assert warmup_s([([], [])]) == 0.0
+
+
+# Samples
+
+
+def test_a_sample_holds_the_arrivals_of_its_window():
+    sample = Sample.of([([0.0, 1.0, 2.0, 3.0, 4.0], [9.0, 1.0, 2.0, 3.0, 9.0])], from_s=1, to_s=4)
+    assert sample.mean().value == 2.0
+    assert sample.quantile(0.5).value == 2.0
+    assert sample.share_at_most(2.0).value == pytest.approx(2 / 3)
+
+
+def test_one_run_is_cut_by_time_and_replications_are_not_cut():
+    arrival_s = np.concatenate([np.linspace(0, HOUR, 3200, endpoint=False), np.linspace(HOUR, 2 * HOUR, 6400)])
+    run = (arrival_s, np.ones(len(arrival_s)))
+    assert np.diff(Sample.of([run], 0, 2 * HOUR).edges) == pytest.approx([200] * 16 + [400] * 16, abs=1)
+    assert list(np.diff(Sample.of([run, run], 0, HOUR).edges)) == [3200, 3200]
+
+
+def test_replications_have_no_order():
+    fast, slow = (np.arange(100.0), np.full(100, 1.0)), (np.arange(100.0), np.full(100, 3.0))
+    sorted_out = Sample.of([fast, fast, slow, slow], 0, 100).mean()
+    assert sorted_out == Sample.of([fast, slow, fast, slow], 0, 100).mean()
+    assert (sorted_out.value, sorted_out.batches) == (2.0, 4)
+
+
+def test_requests_never_served_are_in_percentiles_and_named_by_the_mean():
+    arrival_s = np.arange(1000.0)
+    sample = Sample.of([(arrival_s, np.where(arrival_s % 10 == 9, math.inf, 2.0))], 0, 1000)
+    assert (sample.quantile(0.5).value, sample.quantile(0.95).value) == (2.0, math.inf)
+    assert sample.share_at_most(5.0).value == 0.9
+    mean = sample.mean()
+    assert (mean.value, sample.served) == (2.0, 900)
+    assert "the mean leaves out 100 of 1000 requests that were never served" in mean.warnings
+
+
+@pytest.mark.parametrize(
+    ("run", "window", "message"),
+    [
+        (([2.0, 1.0], [0.0, 0.0]), (0, 9), r"runs\[0\]: arrival times are not ascending"),
+        (([1.0, 2.0], [0.0]), (0, 9), r"runs\[0\]: 2 arrival times and 1 values"),
+        (([1.0, 2.0], [0.0, math.nan]), (0, 9), r"runs\[0\]: value 1 is nan; use inf"),
+        (([1.0], [0.0]), (9, 9), r"window from 9 s to 9 s: give finite times"),
+        (([1.0], [0.0]), (0, math.inf), r"window from 0 s to inf s: give finite times"),
+    ],
+)
+def test_arrays_that_are_no_run_are_refused(run, window, message):
+    with pytest.raises(ValueError, match=message):
+        Sample.of([run], *window)
+
+
+def test_a_run_without_requests_has_no_figures():
+    summary = Sample.of([([], [])], 0, HOUR).summary()
+    assert list(summary) == ["mean", "p50", "p95", "p99"]
+    assert all(math.isnan(estimate.value) and not estimate.warnings for estimate in summary.values())
+
+
+# Doubts
+
+
+def test_a_tail_without_variance_is_told_from_one_with():
+    rng = np.random.default_rng(3)
+    heavy, light = rng.pareto(1.5, 40_000) + 1, rng.exponential(1, 40_000)
+    assert tail_index(np.sort(heavy)) == pytest.approx(1.5, abs=0.3)
+    assert tail_index(np.sort(light)) > 3
+    assert math.isnan(tail_index(np.ones(999)))
+    assert math.isnan(tail_index(np.zeros(2000)))
+    assert tail_index(np.ones(1000)) == math.inf
+    arrival_s = np.arange(40_000.0)
+    assert "variance may be infinite" in " ".join(Sample.of([(arrival_s, heavy)], 0, 40_000).mean().warnings)
+    assert Sample.of([(arrival_s, light)], 0, 40_000).mean().warnings == ()
+
+
+def test_service_with_a_pareto_tail_of_2_5_makes_waits_without_variance():
+    rng = np.random.default_rng(4)
+    assert "may be infinite" in tail_warnings(rng.pareto(2.5, 40_000) + 1)[0]
+    assert tail_warnings(rng.exponential(1, 40_000)) == ()
+
+
+def test_a_short_run_of_a_slow_queue_says_so():
+    rng = np.random.default_rng(5)
+    arrival_s, _, response_s = mm1(rng, 5000, rho=0.95)
+    p99 = Sample.of([(arrival_s, response_s)], 0, 5000).quantile(0.99)
+    assert "requests beyond p99 tell no more than" in " ".join(p99.warnings)
+
+
+def test_a_run_that_drifts_says_so():
+    drift = Sample.of([(np.arange(5000.0), np.arange(5000.0))], 0, 5000).mean()
+    assert any("still correlated" in word for word in drift.warnings)
+
+
+# Coverage: systems with known truths, each a function of a generator
+
+
+def mm1(rng, n, rho, steady=True):
+    """Arrival times, waits and responses of M/M/1 with service rate 1 (Lindley's recursion, summed up)."""
+    arrival_s, service_s = np.cumsum(rng.exponential(1 / rho, n)), rng.exponential(1, n)
+    first = rng.exponential(1 / (1 - rho)) if steady and rng.random() < rho else 0.0
+    walk = np.concatenate([[first], first + np.cumsum(service_s[:-1] - np.diff(arrival_s))])
+    wait_s = walk - np.minimum(0, np.minimum.accumulate(walk))
+    return arrival_s, wait_s, wait_s + service_s
+
+
+def mm1_wait(rho):
+    return [rho / (1 - rho), *(math.log(rho / (1 - p)) / (1 - rho) for p in QUANTILES)]
+
+
+def mm1_response(rho):
+    return [1 / (1 - rho), *(-math.log(1 - p) / (1 - rho) for p in QUANTILES)]
+
+
+def queue(n, rho, of=1, runs=1):
+    """A window of n requests on average from M/M/1 in steady state; `of` 0 its waits, 1 its responses."""
+
+    def draw(rng):
+        streams = [mm1(rng, int(1.1 * n), rho) for _ in range(runs)]
+        return Sample.of([(stream[0], stream[1 + of]) for stream in streams], 0, n / rho)
+
+    return draw, (mm1_wait, mm1_response)[of](rho)
+
+
+def filling_queue(n, rho, runs=1):
+    """M/M/1 that starts empty, its warm-up cut by MSER-5."""
+
+    def draw(rng):
+        streams = [
+            (arrival_s, wait_s) for arrival_s, wait_s, _ in (mm1(rng, int(1.1 * n), rho, False) for _ in range(runs))
+        ]
+        return Sample.of(streams, warmup_s(streams), n / rho)
+
+    return draw, mm1_wait(rho)
+
+
+def lognormal(n, runs=1):
+    def draw(rng):
+        streams = [(np.cumsum(rng.exponential(1, n)), rng.lognormal(0, 1, n)) for _ in range(runs)]
+        return Sample.of(streams, 0, 0.97 * n)
+
+    return draw, [math.exp(0.5), *(math.exp(ndtri(p)) for p in QUANTILES)]
+
+
+def autoregression(n, phi):
+    def draw(rng):
+        noise = rng.standard_normal(n) * np.where(np.arange(n), math.sqrt(1 - phi**2), 1)
+        return Sample.of([(np.cumsum(rng.exponential(1, n)), 9 + lfilter([1], [1, -phi], noise))], 0, 0.97 * n)
+
+    return draw, [9.0, *(9 + ndtri(p) for p in QUANTILES)]
+
+
+def coverage(system, seeds):
+    """The share of seeds whose interval holds the truth, for mean, p50, p95 and p99."""
+    draw, truths = system
+    covered = np.zeros(4)
+    for seed in range(seeds):
+        estimates = draw(np.random.default_rng([2024, seed])).summary().values()
+        covered += [e.low <= truth <= e.high for e, truth in zip(estimates, truths, strict=True)]
+    return covered / seeds
+
+
+def in_range(shares, seeds):
+    """Each share within 92 to 98 % but for chance (two standard deviations at 95 %), and their mean without excuse."""
+    chance = 2 * math.sqrt(0.95 * 0.05 / seeds)
+    return 0.92 - chance <= shares.min() and shares.max() <= 0.98 + chance and 0.92 <= shares.mean() <= 0.98
+
+
+@pytest.mark.parametrize(
+    "system",
+    [
+        pytest.param(lognormal(4000), id="independent"),
+        pytest.param(autoregression(10_000, 0.9), id="autoregression"),
+        pytest.param(queue(40_000, 0.8), id="queue"),
+        pytest.param(filling_queue(40_000, 0.8), id="queue after its warm-up"),
+        pytest.param(queue(4000, 0.8, runs=10), id="ten replications"),
+    ],
+)
+def test_95_percent_intervals_cover_the_truth_in_92_to_98_of_a_hundred_runs(system):
+    shares = coverage(system, seeds=200)
+    assert in_range(shares, 200), shares
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "system",
+    [
+        pytest.param(lognormal(1000), id="few"),
+        pytest.param(lognormal(40_000), id="independent"),
+        pytest.param(lognormal(4000, runs=10), id="independent, ten replications"),
+        pytest.param(autoregression(40_000, 0.9), id="autoregression of 0.9"),
+        pytest.param(autoregression(40_000, 0.99), id="autoregression of 0.99"),
+        pytest.param(queue(40_000, 0.8, of=0), id="wait at 0.8"),
+        pytest.param(queue(40_000, 0.8, of=1), id="response at 0.8"),
+        pytest.param(queue(200_000, 0.8, of=0), id="wait at 0.8, longer"),
+        pytest.param(queue(200_000, 0.9, of=1), id="response at 0.9"),
+        pytest.param(filling_queue(40_000, 0.8), id="wait at 0.8 after warm-up"),
+        pytest.param(filling_queue(200_000, 0.9), id="wait at 0.9 after warm-up"),
+        pytest.param(queue(20_000, 0.8, of=0, runs=10), id="wait at 0.8, ten replications"),
+        pytest.param(queue(20_000, 0.9, of=1, runs=10), id="response at 0.9, ten replications"),
+        pytest.param(filling_queue(20_000, 0.8, runs=10), id="ten replications after warm-up"),
+    ],
+)
+def test_intervals_cover_the_truth_in_many_systems(system):
+    shares = coverage(system, seeds=400)
+    assert in_range(shares, 400), shares
+
+
+@pytest.mark.slow
+def test_a_million_requests_are_summed_up_in_half_a_second():
+    run = mm1(np.random.default_rng(6), 1_000_000, 0.8)[:2]
+    laps = []
+    for _ in range(3):
+        start = time.perf_counter()
+        Sample.of([run], 0, 1e6).summary()
+        laps.append(time.perf_counter() - start)
+    assert min(laps) < 0.5
