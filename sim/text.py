@@ -47,10 +47,10 @@ def seconds(value: float | None, digits: int = 4) -> str:
 
 
 def percent(share: float | None) -> str:
-    """`62.5 %`, `99.2 %`, `99.95 %`; `100 %` and `0 %` only where nothing is missing."""
+    """`62.5 %`, `99.2 %`, `99.95 %`; `95 %`, `100 %` and `0 %` only where it is just that."""
     if share is None or math.isnan(share):
         return UNKNOWN
-    if share in (0.0, 1.0):
+    if abs(100 * share - round(100 * share)) < 1e-9:
         return f"{100 * share:.0f} %"
     far = 100 * min(abs(share), abs(1 - share))
     decimals = min(max(1, -math.floor(math.log10(far))), MOST_DECIMALS)
@@ -89,9 +89,9 @@ def clock(time_s: float) -> str:
 
 
 def time_unit(length_s: float) -> TimeUnit:
-    """The unit for an axis of this length: the largest of which there are two."""
-    units = (("days", DAY_S), ("h", HOUR_S), ("min", MINUTE_S))
-    return next((TimeUnit(symbol, s) for symbol, s in units if length_s >= 2 * s), TimeUnit("s", 1.0))
+    """The unit for an axis of this length: the largest of which there are three (of days, four)."""
+    units = ((4, TimeUnit("days", DAY_S)), (3, TimeUnit("h", HOUR_S)), (3, TimeUnit("min", MINUTE_S)))
+    return next((unit for least, unit in units if length_s >= least * unit.length_s), TimeUnit("s", 1.0))
 
 
 def estimate(e: Estimate | None, unit: str = "") -> str:
