@@ -4,7 +4,7 @@ from dataclasses import MISSING, fields
 from dataclasses import Field as DataclassField
 from typing import Annotated, Any
 
-from pydantic import ConfigDict, Field
+from pydantic import BeforeValidator, ConfigDict, Field
 
 # Every spec is `@dataclass(frozen=True, kw_only=True, config=STRICT)` of pydantic.dataclasses.
 STRICT = ConfigDict(extra="forbid", allow_inf_nan=False, use_attribute_docstrings=True)
@@ -17,6 +17,8 @@ InnerFraction = Annotated[float, Field(gt=0, lt=1)]
 Seconds = Annotated[float, Field(ge=0)]
 PositiveSeconds = Annotated[float, Field(gt=0)]
 Positive = Annotated[float, Field(gt=0)]
+AList = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+"""On a tuple that stands behind a validator of its own: there a file's list comes as a Python list."""
 NonNegative = Annotated[float, Field(ge=0)]
 
 

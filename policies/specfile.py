@@ -46,19 +46,22 @@ def read(spec_type: type[T], path: str | PathLike[str]) -> T:
         raise _unread(source, "is a directory; name a file in it") from None
     except (OSError, ValueError) as error:
         raise _unread(source, f"cannot be read: {getattr(error, 'strerror', None) or error}".lower()) from None
-    return parse(spec_type, _decoded(content, source), source)
+    return parse(spec_type, _decoded(content, source), source, Path(path).parent)
 
 
-def parse(spec_type: type[T], text: str, source: str = "<text>") -> T:
+def parse(spec_type: type[T], text: str, source: str = "<text>", folder: Path | None = None) -> T:
     """The spec in a YAML text. Raises `SpecError` with all faults; `source` is the name before their lines.
+
+    Names of files are resolved from `folder`, which validators find in their context; where it is None they stay.
 
     Values are taken as strictly as JSON's: no number from text, no text from a number. Faults that specs report
     themselves (`CrossChecked`) are looked for once every value is right.
     """
     document = compose(text, source)
     adapter = _adapter(spec_type)
+    context = None if folder is None else {"folder": folder}
     try:
-        value: T = adapter.validate_json(json.dumps(data(document.root)), strict=True)
+        value: T = adapter.validate_json(json.dumps(data(document.root)), strict=True, context=context)
     except ValidationError as error:
         raise SpecError(source, _distinct([*document.faults, *retold(error, adapter, document.root)])) from None
     found = [_at(document.root, loc, message) for loc, message in _told(value, ())]

@@ -23,12 +23,11 @@ class Window:
     def see(self, observation: Observation, pool: str) -> None:
         """Take in the pool's reading; one that was seen before is not counted again."""
         reading = observation.pools[pool]
-        if reading.age_s is None:
-            return
-        taken_s = observation.time_s - reading.age_s
-        if not self._readings or taken_s > self._readings[-1][0]:
-            self._readings.append((taken_s, reading.total))
-        while self._readings and self._readings[0][0] < taken_s - self.span_s:
+        if reading.age_s is not None:
+            taken_s = observation.time_s - reading.age_s
+            if not self._readings or taken_s > self._readings[-1][0]:
+                self._readings.append((taken_s, reading.total))
+        while self._readings and self._readings[0][0] < observation.time_s - self.span_s:
             self._readings.popleft()
 
     @property
@@ -58,6 +57,8 @@ class Window:
         known = [histogram for _, histogram in kept if histogram is not None]
         if len(known) < 2:
             return None
+        if all(a.total <= b.total and a.bounds is b.bounds for a, b in pairwise(known)):
+            return known[-1].since(known[0])
         parts = [after.since(before) for before, after in _segments(known)]
         return parts[0] if len(parts) == 1 else _together(parts)
 

@@ -42,4 +42,4 @@ def _load_lines(scenario: Scenario) -> Iterator[str]:
             erlangs = offered[version.name] * version.service.mean_s
             slots = version.replicas.initial * version.slots
             if erlangs > 0:
-                yield f"{model.name}/{version.name}: {erlangs:.3g} slots' worth of work on average, {slots} at the start"
+                yield f"{model.name}/{version.name}: work for {erlangs:.3g} slots on average, {slots} at the start"

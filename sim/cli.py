@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Any
 from policies.faults import InputError
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from rich.console import RenderableType
+
     from sim.result import Result
     from sim.run import Progress
 
@@ -96,6 +99,16 @@ def _describe_parser(parser: argparse.ArgumentParser) -> None:
 def _scenario_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("trace", type=Path, help="a request log or a count series (CSV or JSON lines, plain or gzip)")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the scenario file to write")
+    parser.add_argument("--load-times", type=Path, metavar="FILE", help="a log of load times, for start-up")
+    parser.add_argument("--startup-s", type=_positive, metavar="S", help="start-up time without one (60)")
+    parser.add_argument("--group-below", type=_share, metavar="1%", help="smaller versions share a pool (1%%)")
+    parser.add_argument("--slots", type=_count, metavar="N", help="requests a replica serves at a time (1)")
+    parser.add_argument("--slo-s", type=_positive, metavar="S", help="objective: response time (3 x mean service)")
+    parser.add_argument("--service-s", type=_positive, metavar="S", help="mean service where nothing tells it (1)")
+    parser.add_argument("--cost-per-hour", type=_positive, metavar="USD", help="price of a replica (1)")
+    parser.add_argument("--prefill-tokens-per-s", type=_positive, metavar="N", help="of LLM traces (10000)")
+    parser.add_argument("--decode-tokens-per-s", type=_positive, metavar="N", help="of LLM traces (33)")
+    parser.add_argument("--overhead-s", type=_positive, metavar="S", help="of LLM traces (0.05)")
     parser.set_defaults(command=_scenario)
 
 
@@ -146,18 +159,48 @@ def _schema(_chosen: argparse.Namespace) -> None:
 
 
 def _describe(chosen: argparse.Namespace) -> None:
-    from sim.describe import describe
+    from sim.describe import describe, figure, tables
     from sim.traces import read_trace
 
-    description = describe(read_trace(chosen.trace))
+    trace = read_trace(chosen.trace)
+    description = describe(trace)
+    if chosen.figure:
+        _write_figure(figure(trace, description), chosen.figure)
+        print(f"wrote {chosen.figure}", file=sys.stderr)
     if chosen.json:
-        _print_json(description.to_json())
+        _print_json(description.plain())
     else:
-        raise NotImplementedError
+        _print_tables(tables(description))
+
+
+def _write_figure(figure: "Figure", path: Path) -> None:
+    """Draw in the format that the file's name ends in. Raises `InputError` for one that cannot be drawn."""
+    from io import BytesIO
+
+    from sim.files import write_whole
+
+    drawn = BytesIO()
+    try:
+        figure.savefig(drawn, format=path.suffix.removeprefix(".") or "png", dpi=150)
+    except ValueError as fault:
+        raise InputError(f"{path}: {fault}") from fault
+    write_whole(path, drawn.getvalue())
 
 
 def _scenario(chosen: argparse.Namespace) -> None:
-    raise NotImplementedError
+    from dataclasses import fields
+
+    from sim.traces import read_load_times, read_trace
+    from sim.tracescenario import Assumptions, scenario_of, write_scenario
+
+    given = {f.name: getattr(chosen, f.name) for f in fields(Assumptions)}
+    assumed = Assumptions(**{name: value for name, value in given.items() if value is not None})
+    loads = read_load_times(chosen.load_times) if chosen.load_times else None
+    made = scenario_of(read_trace(chosen.trace), chosen.output.stem, assumed, loads)
+    for path in write_scenario(made, chosen.output):
+        print(f"wrote {path}", file=sys.stderr)
+    for note in made.notes:
+        print(note)
 
 
 def _save(result: "Result", folder: Path) -> None:
@@ -179,11 +222,17 @@ def _present(result: "Result", as_json: bool, figures: Path | None) -> None:
     if as_json:
         _print_json(result.to_json())
     else:
-        from sim.tables import console, tables
+        from sim.tables import tables
 
-        out = console()
-        for table in tables(result):
-            out.print(table)
+        _print_tables(tables(result))
+
+
+def _print_tables(tables: "Iterable[RenderableType]") -> None:
+    from sim.tables import console
+
+    out = console()
+    for table in tables:
+        out.print(table)
 
 
 def _print_json(value: Any) -> None:
@@ -209,6 +258,13 @@ def _count(text: str) -> int:
     number = int(text)
     if number < 1:
         raise argparse.ArgumentTypeError(f"must be at least 1, got {text}")
+    return number
+
+
+def _positive(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
     return number
 
 

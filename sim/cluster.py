@@ -1,9 +1,9 @@
 """The port between control and requests: what control processes may ask of a request plane."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -47,6 +47,19 @@ class Counters:
     wait_buckets: Sequence[int]
     service_buckets: Sequence[int]
     response_buckets: Sequence[int]
+
+
+def together(counters: Iterable[Counters]) -> Counters:
+    """The sum of several classes' counters."""
+    every = list(counters)
+    counted = [c for c in every if c.arrived]
+    if len(counted) <= 1:
+        return (counted or every)[0]
+    return Counters(*(_sum([getattr(c, name) for c in counted], name) for name in Counters.__slots__))
+
+
+def _sum(values: Sequence[Any], name: str) -> Any:
+    return tuple(map(sum, zip(*values, strict=True))) if name.endswith("_buckets") else sum(values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from policies.decision import Reason
 from policies.loop import Turn
-from sim.cluster import TICKS_PER_S, Cluster
+from sim.cluster import TICKS_PER_S, Cluster, together
 from sim.environment import Environment
 from sim.replicas import Replicas
 
@@ -73,7 +73,7 @@ class History:
 
     def _row(self, number: int, name: str) -> PoolRow:
         replicas = self._pools[name]
-        counters = self._cluster.counters(number)
+        c = together(self._cluster.counters(number))
         return PoolRow(
             time_s=self._env.now,
             pool=name,
@@ -83,15 +83,15 @@ class History:
             replicas_draining=replicas.draining,
             replica_s_total=replicas.paid_s,
             serving_s_total=replicas.serving_s,
-            requests_queued=sum(c.queued for c in counters),
-            requests_in_service=sum(c.in_service for c in counters),
-            requests_arrived_total=sum(c.arrived for c in counters),
-            requests_started_total=sum(c.started for c in counters),
-            requests_completed_total=sum(c.completed for c in counters),
-            requests_failed_total=sum(c.failed for c in counters),
-            requests_rejected_total=sum(c.rejected for c in counters),
-            requests_abandoned_total=sum(c.abandoned for c in counters),
-            busy_s_total=sum(c.busy for c in counters) / TICKS_PER_S,
+            requests_queued=c.queued,
+            requests_in_service=c.in_service,
+            requests_arrived_total=c.arrived,
+            requests_started_total=c.started,
+            requests_completed_total=c.completed,
+            requests_failed_total=c.failed,
+            requests_rejected_total=c.rejected,
+            requests_abandoned_total=c.abandoned,
+            busy_s_total=c.busy / TICKS_PER_S,
         )
 
 

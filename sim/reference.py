@@ -180,7 +180,7 @@ class Pool:
     def _return(self, request: Request) -> None:
         """Back into the queue, before all that arrived later."""
         self.tallies[request.request_class].queued += 1
-        before = [number for number in _while_below(self._queue, request.number)]
+        before = list(_while_below(self._queue, request.number))
         self._queue[request.number] = request
         for number in (request.number, *reversed(before)):
             self._queue.move_to_end(number, last=False)

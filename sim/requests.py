@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from sim.arrivals import Trace as TraceArrivals
 from sim.scenario import Model, Recorded, RequestClass, Scenario, Sticky
 from sim.streams import Stream
+from sim.tracefile import TraceError
 
 if TYPE_CHECKING:
     from sim.traces import Trace
@@ -117,7 +118,7 @@ class Recording:
 def recording(request_class: RequestClass, model: Model) -> Recording | None:
     """What a trace recorded of this class; None where its arrivals do not come from a trace.
 
-    Raises `ValueError` for a file that cannot be read, has none of the class's requests, or has requests for a
+    Raises `TraceError` for a file that cannot be read, has none of the class's requests, or has requests for a
     version that the model has not.
     """
     arrivals = request_class.arrivals
@@ -127,7 +128,7 @@ def recording(request_class: RequestClass, model: Model) -> Recording | None:
 
     trace = read_trace(arrivals.file)
     if not isinstance(trace, Trace):
-        raise ValueError(f"{arrivals.file}: holds {type(trace).__name__}, not requests; make a scenario of it first")
+        raise TraceError(f"{arrivals.file}: holds {type(trace).__name__}, not requests; make a scenario of it first")
     rows = _rows(trace, arrivals.only_class, arrivals.file)
     version = _places(trace, model, rows, arrivals.file) if isinstance(model.routing, Recorded) else None
     return Recording(trace.time_s[rows], version, _at(trace.service_s, rows), _at(trace.patience_s, rows))
@@ -138,7 +139,7 @@ def _rows(trace: "Trace", only_class: str | None, file: str) -> NDArray[np.int64
         return np.arange(len(trace.time_s))
     names = trace.request_class.names if trace.request_class else ()
     if trace.request_class is None or only_class not in names:
-        raise ValueError(
+        raise TraceError(
             f"{file}: no request is of class {only_class!r}; classes are {', '.join(names) or 'not named'}"
         )
     return np.flatnonzero(trace.request_class.codes == names.index(only_class))
@@ -147,14 +148,14 @@ def _rows(trace: "Trace", only_class: str | None, file: str) -> NDArray[np.int64
 def _places(trace: "Trace", model: Model, rows: NDArray[np.int64], file: str) -> NDArray[np.int64]:
     """For each row the place of its version in the model."""
     if trace.version is None:
-        raise ValueError(f"{file}: has no column that names versions, which routing as recorded needs")
+        raise TraceError(f"{file}: has no column that names versions, which routing as recorded needs")
     places = {version.name: i for i, version in enumerate(model.versions)}
     of_code = np.array([places.get(name, -1) for name in trace.version.names] + [-1])
     found = of_code[trace.version.codes[rows]]
     if np.any(found < 0):
         first = trace.version.texts()[rows[np.flatnonzero(found < 0)[0]]]
         known = ", ".join(places)
-        raise ValueError(f"{file}: version {first or '(none)'!r} is no version of {model.name!r}; versions are {known}")
+        raise TraceError(f"{file}: version {first or '(none)'!r} is no version of {model.name!r}; versions are {known}")
     return found
 
 
@@ -186,7 +187,7 @@ def _route_draws(model: Model, stream: Stream) -> Draws | None:
     if isinstance(model.routing, Sticky):
         users = model.routing.users
         return lambda n: _hashed((random(n) * users).astype(np.uint64))
-    return lambda n: random(n)
+    return random
 
 
 def _hashed(keys: NDArray[np.uint64]) -> Floats:

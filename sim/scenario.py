@@ -1,7 +1,7 @@
 """A scenario: everything that a run depends on, as checked values."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields, replace
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -236,20 +236,6 @@ class Scenario:
         traits = (_traits(model, version) for model in self.models for version in model.versions)
         return {t.name: t for t in traits}
 
-    def resolved(self, folder: Path) -> "Scenario":
-        """The same scenario with file names made absolute from `folder`.
-
-        Raises `ValueError` for a file that cannot be read.
-        """
-        models = tuple(replace(m, versions=tuple(_resolved(v, folder) for v in m.versions)) for m in self.models)
-        traffic = tuple(
-            replace(c, arrivals=replace(c.arrivals, file=str(folder / c.arrivals.file)))
-            if isinstance(c.arrivals, Trace)
-            else c
-            for c in self.traffic
-        )
-        return replace(self, models=models, traffic=traffic)
-
     def faults(self) -> Iterator[Fault]:
         """What the parts do not say of each other, each with its place in the file."""
         yield from _twice((("models", i), m.name) for i, m in enumerate(self.models))
@@ -272,12 +258,6 @@ class Scenario:
                 yield ("control", "unseen", i), f"policy {self.policy.kind} cannot do without {name}"
             elif name not in READINGS:
                 yield ("control", "unseen", i), f"{name!r} is no reading; readings are {', '.join(READINGS)}"
-
-
-def _resolved(version: Version, folder: Path) -> Version:
-    return (
-        replace(version, service=version.service.resolved(folder)) if version.service.kind == "empirical" else version
-    )
 
 
 def _traits(model: Model, version: Version) -> PoolTraits:
@@ -356,13 +336,4 @@ def load(path: str | Path) -> Scenario:
 
     Raises `policies.specfile.SpecError`, with every fault by line and column.
     """
-    path = Path(path)
-    scenario = specfile.read(Scenario, path)
-    try:
-        return scenario.resolved(path.parent)
-    except ValueError as fault:
-        raise specfile.SpecError(str(path), [specfile.Fault(1, 1, "", str(fault))]) from fault
-
-
-def with_seed(scenario: Scenario, seed: int) -> Scenario:
-    return replace(scenario, seed=seed)
+    return specfile.read(Scenario, path)

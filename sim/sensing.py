@@ -10,7 +10,7 @@ from simpy.events import Event
 
 from policies.histogram import Histogram
 from policies.observation import Flow, Observation, PoolReading, ReplicaReading
-from sim.cluster import TICKS_PER_S, Cluster, Counters
+from sim.cluster import TICKS_PER_S, Cluster, Counters, together
 from sim.environment import Environment, Phase
 from sim.replicas import Replicas
 from sim.scenario import Control
@@ -48,6 +48,7 @@ class Scraper:
         self._classes = classes
         self._bounds = bounds
         self._losses = losses
+        self._flows: dict[tuple[str, str], tuple[Counters, Flow]] = {}
         self._scrapes: dict[str, deque[Scrape]] = {pool: deque() for pool in pools}
         env.process(self._scraping())
 
@@ -65,9 +66,18 @@ class Scraper:
     def _scrape(self, number: int, pool: str) -> Scrape:
         counters = self._cluster.counters(number)
         named = {name: c for name, c in zip(self._classes[pool], counters, strict=True) if name}
-        classes = {name: flow([c], self._bounds) for name, c in named.items()}
-        total = next(iter(classes.values())) if len(classes) == 1 else flow(list(named.values()), self._bounds)
+        classes = {name: self._flow((pool, name), c) for name, c in named.items()}
+        total = next(iter(classes.values())) if len(classes) == 1 else self._flow((pool, ""), together(named.values()))
         return Scrape(self._env.now, total, classes, self._replicas(self._pools[pool]))
+
+    def _flow(self, of: tuple[str, str], counters: Counters) -> Flow:
+        """The counters as a scrape shows them; the same object again where nothing happened since the last one."""
+        last = self._flows.get(of)
+        if last is not None and last[0] == counters:
+            return last[1]
+        shown = flow(counters, self._bounds)
+        self._flows[of] = (counters, shown)
+        return shown
 
     def _replicas(self, pool: Replicas) -> tuple[ReplicaReading, ...]:
         if "replicas" in self._control.unseen:
@@ -106,27 +116,26 @@ class Scraper:
         return _without(reading, self._control.unseen)
 
 
-def flow(counters: Sequence[Counters], bounds: tuple[float, ...]) -> Flow:
-    """The sum of these counters as a scrape shows it."""
+def flow(c: Counters, bounds: tuple[float, ...]) -> Flow:
+    """Counters as a scrape shows them."""
     return Flow(
-        queued=sum(c.queued for c in counters),
-        in_service=sum(c.in_service for c in counters),
-        arrived_total=sum(c.arrived for c in counters),
-        started_total=sum(c.started for c in counters),
-        completed_total=sum(c.completed for c in counters),
-        failed_total=sum(c.failed for c in counters),
-        rejected_total=sum(c.rejected for c in counters),
-        abandoned_total=sum(c.abandoned for c in counters),
-        busy_s_total=sum(c.busy for c in counters) / TICKS_PER_S,
-        wait_s=_histogram(bounds, [c.wait_buckets for c in counters], sum(c.wait for c in counters)),
-        service_s=_histogram(bounds, [c.service_buckets for c in counters], sum(c.service for c in counters)),
-        response_s=_histogram(bounds, [c.response_buckets for c in counters], sum(c.response for c in counters)),
+        queued=c.queued,
+        in_service=c.in_service,
+        arrived_total=c.arrived,
+        started_total=c.started,
+        completed_total=c.completed,
+        failed_total=c.failed,
+        rejected_total=c.rejected,
+        abandoned_total=c.abandoned,
+        busy_s_total=c.busy / TICKS_PER_S,
+        wait_s=_histogram(bounds, c.wait_buckets, c.wait),
+        service_s=_histogram(bounds, c.service_buckets, c.service),
+        response_s=_histogram(bounds, c.response_buckets, c.response),
     )
 
 
-def _histogram(bounds: tuple[float, ...], buckets: Sequence[Sequence[int]], total: int) -> Histogram:
-    together = buckets[0] if len(buckets) == 1 else [sum(column) for column in zip(*buckets, strict=True)]
-    return Histogram(bounds, tuple(accumulate(together)), total / TICKS_PER_S)
+def _histogram(bounds: tuple[float, ...], buckets: Sequence[int], total: int) -> Histogram:
+    return Histogram(bounds, tuple(accumulate(buckets)), total / TICKS_PER_S)
 
 
 def _without(reading: PoolReading, unseen: Sequence[str]) -> PoolReading:

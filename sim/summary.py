@@ -1,7 +1,7 @@
 """The figures of a run, overall and by model, version and request class, each with its 95 % interval."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from policies.pool import PoolTraits
 from sim.cluster import Outcome, Requests
 from sim.history import DecisionRow, PoolRow
-from sim.measures import Estimate, Sample
+from sim.measures import Estimate, Sample, tail_warnings
 from sim.scenario import RequestClass, Scenario
 
 Floats = NDArray[np.float64]
@@ -163,9 +163,13 @@ class Summarizer:
 
     def _times(self, members: Sequence[Mask], every: str, counted: str, value: str) -> dict[str, Estimate]:
         """The mean of `value` over those that are `counted`, the quantiles of `every` one's."""
-        mean = self._sample([m & getattr(run, counted) for run, m in zip(self._runs, members, strict=True)], value)
+        mean = self._sample(
+            [m & getattr(run, counted) for run, m in zip(self._runs, members, strict=True)], value
+        ).mean()
         whole = self._sample(members, every)
-        return {"mean": mean.mean(), **{name: whole.quantile(p) for name, p in QUANTILES.items()}}
+        # A time is never negative; an interval by the normal law may be.
+        times = {"mean": replace(mean, low=float(np.maximum(mean.low, 0.0)))}
+        return {**times, **{name: whole.quantile(p) for name, p in QUANTILES.items()}}
 
     def _attainment(self, members: Sequence[Mask], classes: Sequence[int]) -> Estimate | None:
         if not np.isfinite(self._targets_s[list(classes)]).any():
@@ -197,13 +201,17 @@ class Summarizer:
         return float(sum(used) / len(used))
 
     def _notes(self, overall: Group) -> Iterator[str]:
+        yield from tail_warnings(np.concatenate([run.work_s for run in self._runs]))
         if not self._scenario.stationary and len(self._runs) == 1:
             yield (
-                "the load changes with time, so the intervals, from one run cut into windows, tell of its ups and "
-                "downs too; several replications give intervals for the whole course"
+                "the load changes with time and this is one run: its intervals tell of the load's ups and downs too; "
+                "with --replications they tell how sure the figures of the whole course are"
             )
-        figures = (*overall.wait_s.values(), *overall.response_s.values())
-        yield from dict.fromkeys(words for figure in figures for words in figure.warnings)
+            return
+        times = {"wait": overall.wait_s, "response": overall.response_s}
+        doubtful = [f"{name} of {word}" for word, figures in times.items() for name, e in figures.items() if e.warnings]
+        if doubtful:
+            yield f"the run is too short to trust the intervals of {', '.join(doubtful)}; make it longer"
 
 
 @dataclass(frozen=True, slots=True)

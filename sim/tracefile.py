@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from policies.faults import InputError
+
 if TYPE_CHECKING:
     import _csv
 
@@ -23,7 +25,7 @@ UNIX_TIME_UNTIL_S = 1e11
 SHOWN = 3
 
 
-class TraceError(ValueError):
+class TraceError(InputError):
     """A file that is no trace: `file: what is wrong`, or `file:line:column: field: what is wrong`."""
 
 
@@ -34,6 +36,10 @@ class Finding:
     name: str
     value: float
     text: str
+
+    def __str__(self) -> str:
+        unit = " s" if self.name.endswith("_s") else ""
+        return f"{self.value:,g}{unit}: {self.text}"
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
@@ -269,7 +270,8 @@ def test_95_of_100_reference_numbers_lie_inside() -> None:
     records = json.loads(BESIDE.read_text())["cases"]
     cases = [case for record in records if (case := _case(record)) is not None]
     requests = int(os.environ.get("POOLWRIGHT_REFERENCE_REQUESTS", "200000"))
-    found = [(case.name, *verdict) for case in cases for verdict in verdicts(case, requests, seed=11)]
+    # A seed for each case: on one seed all cases would share the luck of the same draws.
+    found = [(case.name, *verdict) for case in cases for verdict in verdicts(case, requests, crc32(case.name.encode()))]
     outside = [(name, measure, truth, e.value, e.low, e.high) for name, measure, truth, e, inside in found if not inside]
     whole = {name for name, *_ in found} - {name for name, *_ in outside}
     report = "\n".join(f"{n} {m}: {t:.5g} not in {v:.5g} [{low:.5g}, {high:.5g}]" for n, m, t, v, low, high in outside)
