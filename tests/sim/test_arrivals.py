@@ -28,7 +28,6 @@ from sim.arrivals import (
     Times,
     Trace,
 )
-from sim.rates import NO_STEPS, Wave, mean_of_wave, poisson_through
 from sim.service import BalancedHyperexponential, Constant, Gamma
 from sim.streams import Stream
 
@@ -222,26 +221,6 @@ def test_sharpened_arrivals_are_unit_poisson_arrivals_in_expected_time(sharpness
     assert gaps == pytest.approx(unit_gaps(400), abs=1e-9)
 
 
-@pytest.mark.parametrize("sharpness", [1, 2, 7, 30])
-@pytest.mark.parametrize("height", [0.0, 0.5, 1 - 1e-9, 1.0])
-def test_a_wave_is_inverted_to_rounding_even_where_its_rate_is_0(sharpness, height):
-    wave = Wave(1 + height * (1 / mean_of_wave(sharpness) - 1), sharpness)
-    near = np.geomspace(1e-16, 3, 20_000)
-    expected = np.sort(np.concatenate([math.pi - near, math.pi + near]))
-    assert np.abs(wave.expected(wave.angle(expected)) - expected).max() < 8 * np.spacing(2 * math.pi)
-
-
-def test_what_is_due_while_nobody_comes_comes_when_the_rate_is_back():
-    two_then_none = NO_STEPS.followed_by(np.array([4.0, 6.0, 8.0]), np.array([0.5, 0.0, 1.0]))
-    assert two_then_none.when(np.array([1.0, 2.0, 3.0])).tolist() == [2, 10, 11]
-
-
-def test_an_inverse_that_rounds_backwards_lets_nobody_overtake():
-    draw = poisson_through(lambda _: np.array([3.0, 2.0, 5.0]), Stream(1))
-    assert draw(3).tolist() == [3, 3, 5]
-    assert draw(3).tolist() == [5, 5, 5]
-
-
 @pytest.mark.parametrize("process", [OFFICE, SINUSOID, EMPTY_NIGHTS, LUNCH_RUSH], ids=lambda p: p.kind)
 def test_each_hour_of_the_day_has_its_arrivals(process):
     days = 30
@@ -282,47 +261,6 @@ def test_a_day_is_busiest_at_its_peak_and_emptiest_half_a_day_later():
 def test_a_flat_day_is_poisson():
     flat = Diurnal(mean_rate_per_s=2, peak_rate_per_s=2, peak_at_s=0)
     assert read(flat, 100) == pytest.approx(read(Poisson(rate_per_s=2), 100))
-
-
-def counted(process: Any, windows: int, window_s: float) -> np.ndarray:
-    at_s = until(process, windows * window_s)
-    return np.histogram(at_s, windows, (0, windows * window_s))[0]
-
-
-def test_two_rates_at_random_scatter_as_heffes_and_lucantoni_say():
-    # IEEE J. Sel. Areas Commun. 4 (1986), 856-868: the index of dispersion of a two-state process over any window.
-    (a, b), (leave_a, leave_b) = (10, 1), (1 / 2, 1 / 6)
-    speed = leave_a + leave_b
-    excess = 2 * (a - b) ** 2 * leave_a * leave_b / (speed**2 * (a * leave_b + b * leave_a))
-    assert BURSTS.dispersion == pytest.approx(1 + excess, rel=1e-12)
-    assert BURSTS.mean_rate_per_s == pytest.approx((a * leave_b + b * leave_a) / speed)
-    for window_s in (0.5, 4, 64):
-        counts = counted(BURSTS, 4000, window_s)
-        expected = 1 + excess * (1 + math.expm1(-speed * window_s) / (speed * window_s))
-        # Neighbouring windows depend on each other, so the usual error of a variance is taken twice.
-        assert counts.var() / counts.mean() == pytest.approx(expected, rel=10 * math.sqrt(2 / 4000))
-
-
-def test_states_are_visited_as_their_transitions_say():
-    # Visits to (1, 2, 3): 2 = 0.9 * 1, 3 = 0.1 * 1 + 0.5 * 2, so 1 : 0.9 : 0.55, of 5, 1 and 0.5 seconds.
-    seconds = np.array([5, 0.9, 0.275])
-    assert THREE.shares == pytest.approx(seconds / seconds.sum())
-    assert THREE.mean_rate_per_s == pytest.approx((2 * 0.9 + 20 * 0.275) / 6.175)
-    counts = counted(THREE, 4000, 500)
-    assert counts.var() / counts.mean() == pytest.approx(THREE.dispersion, rel=10 * math.sqrt(2 / 4000))
-
-
-def test_states_that_differ_in_name_only_are_one():
-    split = mmpp((10, 2), (1, 6), (1, 6), transitions=((0, 0.3, 0.7), (1, 0, 0), (1, 0, 0)))
-    assert split.dispersion == pytest.approx(BURSTS.dispersion)
-    assert mmpp((3, 1), (3, 100)).dispersion == pytest.approx(1)
-    assert mmpp((3, 1)).dispersion == 1
-
-
-def test_a_random_rate_starts_in_its_stationary_law():
-    first_second = [np.sum(read(BURSTS, 100, seed=seed) <= 1) for seed in range(3000)]
-    error = np.std(first_second) / math.sqrt(3000)
-    assert np.mean(first_second) == pytest.approx(BURSTS.mean_rate_per_s, abs=5 * error)
 
 
 def test_batches_arrive_at_an_instant():
