@@ -12,7 +12,7 @@ NEVER = "never"
 
 DAY_S, HOUR_S, MINUTE_S = 86400.0, 3600.0, 60.0
 PREFIXES = ((1e9, " G"), (1e6, " M"), (1e3, " k"))
-MOST_DECIMALS = 4
+MOST_DECIMALS = 3
 
 
 class TimeUnit(NamedTuple):
@@ -101,9 +101,11 @@ def estimate(e: Estimate | None, unit: str = "") -> str:
 
 
 def value_and_interval(e: Estimate | None, unit: str = "") -> tuple[str, str]:
-    """`estimate` in its two parts; the second is empty where there is no interval."""
+    """`estimate` in its two parts; the second is empty where there is no interval, or nothing but infinity in it."""
     if e is None or math.isnan(e.value):
         return UNKNOWN, ""
+    if math.isinf(e.value) and math.isinf(e.low):
+        return NEVER, ""
     scale = 100.0 if unit == "%" else 1.0
     low, value, high = (scale * x for x in (e.low, e.value, e.high))
     decimals = _decimals_of(value, low, high)
@@ -123,7 +125,8 @@ def _with_unit(text: str, unit: str) -> str:
 
 
 def _fixed(value: float, decimals: int) -> str:
-    return NEVER if math.isinf(value) else f"{value:,.{decimals}f}"
+    """A value with so many decimals; one that is 0 without, which it is exactly."""
+    return NEVER if math.isinf(value) else f"{value:,.{decimals if value else 0}f}"
 
 
 def _decimals_of(*values: float) -> int:
