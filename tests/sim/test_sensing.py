@@ -1,0 +1,86 @@
+"""A simulated policy sees the world late, and some of it never."""
+
+from dataclasses import replace
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from policies.loop import Turn
+from policies.observation import PoolReading
+from sim.arrivals import Poisson
+from sim.scenario import Control, Model, Replicas, RequestClass, Scenario, Version
+from sim.service import Exponential
+from sim.world import World
+
+SCENARIO = Scenario(
+    name="seen",
+    horizon_s=300.0,
+    models=(
+        Model(name="m", versions=(Version(name="v1", service=Exponential(mean_s=2.0), replicas=Replicas(initial=5)),)),
+    ),
+    traffic=tuple(
+        RequestClass(name=name, model="m", arrivals=Poisson(rate_per_s=1.0)) for name in ("chat", "batch")
+    ),
+)
+
+
+def readings(control: Control) -> list[tuple[float, PoolReading]]:
+    """(Time, reading) of each tick."""
+    world = World(replace(SCENARIO, control=control))
+    turns: list[Turn] = []
+    write = world.history.write
+    world.history.write = lambda turn: (turns.append(turn), write(turn))[1]  # type: ignore[method-assign]
+    world.run_through(SCENARIO.horizon_s)
+    return [(turn.observation.time_s, turn.observation.pools["m/v1"]) for turn in turns]
+
+
+def test_a_reading_is_as_old_as_its_scrape() -> None:
+    seen = dict(readings(Control(tick_s=10.0, scrape_s=30.0, lag_s=5.0, loss=0.0)))
+    assert {t: seen[t].age_s for t in (0.0, 10.0, 30.0, 40.0, 60.0)} == {
+        0.0: None,
+        10.0: 10.0,
+        30.0: 30.0,
+        40.0: 10.0,
+        60.0: 30.0,
+    }
+
+
+def test_what_was_not_scraped_yet_is_unknown_but_replica_counts_are_not() -> None:
+    first = readings(Control(tick_s=10.0, scrape_s=10.0, lag_s=5.0, loss=0.0))[0][1]
+    assert first.total.arrived_total is None
+    assert (first.wanted, first.ready) == (5, 5)
+
+
+def test_lost_scrapes_make_readings_older() -> None:
+    sure = readings(Control(tick_s=10.0, scrape_s=10.0, lag_s=0.0, loss=0.0))
+    lossy = readings(Control(tick_s=10.0, scrape_s=10.0, lag_s=0.0, loss=0.5))
+    assert {reading.age_s for _, reading in sure} == {0.0}
+    assert max(reading.age_s or 0.0 for _, reading in lossy) >= 20.0
+
+
+def test_everything_lost_is_nothing_known() -> None:
+    assert all(r.age_s is None for _, r in readings(Control(tick_s=10.0, scrape_s=10.0, loss=1.0)))
+
+
+def test_a_hidden_reading_is_not_shown() -> None:
+    seen = readings(Control(lag_s=0.0, loss=0.0, unseen=("wait_s", "ready", "replicas")))[-1][1]
+    assert seen.total.wait_s is None
+    assert seen.classes["chat"].wait_s is None
+    assert seen.ready is None
+    assert seen.replicas is None
+    assert seen.total.service_s is not None
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.sampled_from([5.0, 10.0, 30.0]), st.sampled_from([0.0, 3.0]), st.sampled_from([0.0, 0.3]))
+def test_counters_only_grow_and_classes_add_up(scrape_s: float, lag_s: float, loss: float) -> None:
+    before = 0.0
+    for _, reading in readings(Control(tick_s=10.0, scrape_s=scrape_s, lag_s=lag_s, loss=loss)):
+        total = reading.total
+        if total.arrived_total is None or total.wait_s is None or total.response_s is None:
+            continue
+        assert total.arrived_total >= before
+        before = total.arrived_total
+        assert total.arrived_total == sum(c.arrived_total or 0.0 for c in reading.classes.values())
+        assert total.wait_s.total == total.started_total
+        assert total.response_s.total == total.completed_total
