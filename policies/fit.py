@@ -1,0 +1,69 @@
+"""A law of times fitted to its mean, 1, and its squared coefficient of variation.
+
+Constant at 0, gamma up to 1 (exponential at 1), and above it a mixture of two exponentials with balanced means
+(Whitt 1982), as is usual in the tables of multi-server queues.
+"""
+
+import math
+from dataclasses import dataclass
+from functools import cached_property
+
+from policies import palm
+from policies.erlang import Delay
+
+
+@dataclass(frozen=True)
+class Fit:
+    scv: float
+
+    @cached_property
+    def phases(self) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Probability and mean of the two exponentials; for an SCV of at least 1."""
+        often = 0.5 * (1.0 + math.sqrt((self.scv - 1.0) / (self.scv + 1.0)))
+        rare = 1.0 / (self.scv + 1.0) / (2.0 * often)
+        return (often, 0.5 / often), (rare, 0.5 / rare)
+
+    @property
+    def abscissa(self) -> float:
+        """The x below which E exp(xX) is finite."""
+        if self.scv <= 1.0:
+            return 1.0 / self.scv if self.scv > 0.0 else math.inf
+        return 1.0 / self.phases[1][1]
+
+    def log_transform(self, x: float) -> float:
+        """log E exp(-xX) for x > -abscissa."""
+        if self.scv == 0.0:
+            return -x
+        if self.scv <= 1.0:
+            return -math.log1p(self.scv * x) / self.scv
+        # log1p(-sum p (1 - 1/(1 + m x))) keeps its digits near x = 0.
+        return math.log1p(-sum(p * mean * x / (1.0 + mean * x) for p, mean in self.phases))
+
+    def tail(self, t: float) -> float:
+        """P(X > t)."""
+        return self.tail_after(Delay(0.0, 0.0), t)
+
+    def tail_after(self, delay: Delay, t: float) -> float:
+        """P(delay + X > t) for a delay independent of X."""
+        if t <= 0.0:
+            return 1.0
+        if self.scv == 0.0:
+            return 1.0 if t < 1.0 else delay.tail(t - 1.0)
+        if self.scv < 1.0:
+            return self._gamma_tail_after(delay, t)
+        return sum(p * delay.response_tail(t, mean) for p, mean in self.phases)
+
+    def _gamma_tail_after(self, delay: Delay, t: float) -> float:
+        from scipy.special import gammaincc
+
+        shape = 1.0 / self.scv
+        alone = float(gammaincc(shape, shape * t))
+        if delay.probability <= 0.0:
+            return alone
+        # The integral of the gamma density times exp(-(t - s) / mean) over s in 0..t, in two ways that keep digits.
+        x = (shape - 1.0 / delay.mean_s) * t
+        if x > shape:
+            exponent = -shape * math.log1p(-1.0 / (shape * delay.mean_s)) - t / delay.mean_s
+            return alone + delay.probability * math.exp(exponent) * palm.gamma_below(shape, x)
+        exponent = palm.log_poisson(shape * t, shape) + palm.log_series(shape, x)
+        return alone + delay.probability * math.exp(exponent)
