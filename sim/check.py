@@ -16,7 +16,7 @@ def checked(path: Path) -> Iterator[str]:
     for c in scenario.traffic:
         recording(c, scenario.model(c.model))
     yield f"{path}: ok: {len(scenario.pools)} pools, {len(scenario.traffic)} request classes, {scenario.horizon_s:,g} s"
-    yield from (f"  {line}" for line in (*_policy_lines(scenario), *_load_lines(scenario)))
+    yield from (f"  {line}" for line in (*_policy_lines(scenario), *_load_lines(scenario), *_idle_lines(scenario)))
 
 
 def _policy_lines(scenario: Scenario) -> Iterator[str]:
@@ -43,3 +43,9 @@ def _load_lines(scenario: Scenario) -> Iterator[str]:
             slots = version.replicas.initial * version.slots
             if erlangs > 0:
                 yield f"{model.name}/{version.name}: work for {erlangs:.3g} slots on average, {slots} at the start"
+
+
+def _idle_lines(scenario: Scenario) -> Iterator[str]:
+    """What is written in the file and has no effect."""
+    if any(c.priority for c in scenario.traffic):
+        yield "priority has no effect: every queue of this scenario is first come, first served"

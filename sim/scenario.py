@@ -245,6 +245,8 @@ class Scenario:
                 yield ("models", i, *place), message
         for i, c in enumerate(self.traffic):
             yield from _traffic_faults(i, c, self)
+        if self.warmup_s != "auto" and self.warmup_s >= self.horizon_s:
+            yield ("warmup_s",), f"must end before horizon_s, {self.horizon_s:g} s, got {self.warmup_s:g}"
         yield from self._policy_faults()
 
     def _policy_faults(self) -> Iterator[Fault]:

@@ -17,6 +17,8 @@ from sim.scenario import RequestClass, Scenario
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+UNSETTLED = 0.05
+"""Share of the requests that are still there at the end from which on the queue is said not to have settled."""
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
@@ -201,6 +203,9 @@ class Summarizer:
         return float(sum(used) / len(used))
 
     def _notes(self, overall: Group) -> Iterator[str]:
+        r = overall.requests
+        if r.waiting > UNSETTLED * r.arrived:
+            yield f"{r.waiting / r.arrived:.0%} of the requests are still there at the end: a longer run has longer times"
         yield from tail_warnings(np.concatenate([run.work_s for run in self._runs]))
         if not self._scenario.stationary and len(self._runs) == 1:
             yield (

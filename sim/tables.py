@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from sim.result import Result
 from sim.summary import Group
-from sim.text import estimate, number, percent, seconds
+from sim.text import duration, estimate, number, percent, seconds
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -28,7 +28,7 @@ def tables(result: Result) -> "Iterator[RenderableType]":
     from rich.text import Text
 
     scenario = result.scenario
-    yield Text(f"{scenario.name}: {result.end_s:,.0f} s, seed {scenario.seed}, policy {scenario.policy.kind}", "bold")
+    yield Text(f"{scenario.name}: {duration(result.end_s)}, seed {scenario.seed}, policy {scenario.policy.kind}", "bold")
     yield _requests(result)
     yield _times(result)
     yield _resources(result)
