@@ -71,9 +71,9 @@ def setup_wait_s(rate_per_s: float, setup_s: float, setup_scv: float = 1.0) -> f
 
 @dataclass(frozen=True, slots=True)
 class BatchMM1:
-    """M^[X]/M/1: Poisson batches of requests, served one by one; exact (Gross, Shortle, Thompson & Harris). Times in seconds.
+    """M^[X]/M/1: Poisson batches of requests, served one by one; exact. Times in seconds.
 
-    Raises `ValueError` where the queue never settles.
+    Gross, Shortle, Thompson & Harris. Raises `ValueError` where the queue never settles.
     """
 
     batches_per_s: float

@@ -124,7 +124,7 @@ def test_the_law_of_the_second_class(above, here, t_s):
 
 
 def test_two_classes_before_three_servers():
-    # Simulated, 800,000 requests: P(wait > 0.5), P(wait > 3).
+    # Simulated, 740,000 requests: P(wait > 0.5), P(wait > 3).
     queue = NonPreemptive((PriorityClass(1.2, 1.0), PriorityClass(1.4, 1.0)), 3)
     assert [queue.wait_tail(0, 0.5), queue.wait_tail(0, 3.0)] == pytest.approx([0.3077, 0.00339], rel=0.02)
     assert [queue.wait_tail(1, 0.5), queue.wait_tail(1, 3.0)] == pytest.approx([0.6458, 0.3555], rel=0.02)

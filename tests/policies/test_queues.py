@@ -114,15 +114,15 @@ def test_near_constant_services(utilization, servers):
     assert GGC(utilization * servers, 1.0, servers, 1.0, 0.0).wait_s == pytest.approx(exact.wait_s, rel=0.04)
 
 
-# Simulated, 3 to 8 million requests each: P(wait), mean wait, and the wait that 99 % do not exceed.
+# Simulated, 4 to 8 million requests each: P(wait), mean wait, and the wait that 99 % do not exceed.
 @pytest.mark.parametrize(
     ("utilization", "servers", "ca", "cs", "waits", "wait_s", "late_s"),
     [
-        (0.90, 40, 4.0, 1.0, 0.607, 0.3527, 2.26),
-        (0.90, 100, 4.0, 0.0, 0.481, 0.1028, 0.775),
-        (0.83, 10, 0.25, 1.0, 0.358, 0.1378, 1.40),
-        (0.80, 5, 1.0, 4.0, 0.571, 1.268, 9.91),
-        (0.95, 100, 1.0, 4.0, 0.526, 0.2216, 1.98),
+        (0.90, 40, 4.0, 1.0, 0.607, 0.3527, 2.37),
+        (0.90, 100, 4.0, 0.0, 0.481, 0.1028, 0.750),
+        (0.83, 10, 0.25, 1.0, 0.358, 0.1378, 1.38),
+        (0.80, 5, 1.0, 4.0, 0.571, 1.268, 10.6),
+        (0.95, 100, 1.0, 4.0, 0.526, 0.2216, 2.01),
     ],
 )
 def test_near_what_was_simulated(*, utilization, servers, ca, cs, waits, wait_s, late_s):
@@ -141,8 +141,8 @@ def test_the_tail_promises_no_less_than_the_mean(utilization, servers, arrival_s
 
 def test_a_heavy_tail_is_not_hidden_behind_the_mean():
     # M/H2/5 at 0.8 and M/H2/100 at 0.9, services of SCV 4, simulated: one wait in a hundred is longer than these.
-    assert GGC(4.0, 1.0, 5, 1.0, 4.0).wait_tail(9.91) > 0.009
-    assert GGC(90.0, 1.0, 100, 1.0, 4.0).wait_tail(0.70) > 0.009
+    assert GGC(4.0, 1.0, 5, 1.0, 4.0).wait_tail(10.6) > 0.009
+    assert GGC(90.0, 1.0, 100, 1.0, 4.0).wait_tail(0.704) > 0.009
 
 
 def test_endless_servers_leave_nothing_to_wait_for():
