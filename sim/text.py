@@ -111,7 +111,9 @@ def value_and_interval(e: Estimate | None, unit: str = "") -> tuple[str, str]:
     decimals = _decimals_of(value, low, high)
     if math.isnan(low) or math.isnan(high):
         return (percent(e.value) if unit == "%" else _with_unit(number(value, 4), unit)), ""
-    return _with_unit(_fixed(value, decimals), unit), f"[{_fixed(low, decimals)}, {_fixed(high, decimals)}]"
+    exact = (0.0, 100.0) if unit == "%" else (0.0,)
+    shown, first, last = (_fixed(x, 0 if x in exact else decimals) for x in (value, low, high))
+    return _with_unit(shown, unit), f"[{first}, {last}]"
 
 
 def listed(words: Iterable[str], last: str = "and") -> str:
@@ -125,8 +127,7 @@ def _with_unit(text: str, unit: str) -> str:
 
 
 def _fixed(value: float, decimals: int) -> str:
-    """A value with so many decimals; one that is 0 without, which it is exactly."""
-    return NEVER if math.isinf(value) else f"{value:,.{decimals if value else 0}f}"
+    return NEVER if math.isinf(value) else f"{value:,.{decimals}f}"
 
 
 def _decimals_of(*values: float) -> int:
