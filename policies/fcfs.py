@@ -1,12 +1,15 @@
 """Size each pool as the queue it is: the fewest replicas whose queue meets a target, for the load that is coming.
 
-First come, first served, G/G/c: Erlang C corrected for the variability of arrivals and services. The formulas alone
-are unsafe (they take the load as known and its variability as short-lived), so the policy measures variability over
-several time scales and checks its own prediction against the waits it sees.
+First come, first served, G/G/c. The formulas alone are unsafe (they take the load as known and its variability as
+short-lived), so the policy measures variability over several time scales, looks ahead by the time that a replica
+takes to start, and checks its own prediction against the waits it sees.
 """
 
-from dataclasses import dataclass, field
-from math import ceil
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from math import ceil, sqrt
 from typing import Literal
 
 from pydantic import model_validator
@@ -17,8 +20,22 @@ from policies.observation import Observation, PoolReading
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits
 from policies.queues import GGC, servers_for_mean_response, servers_for_response, servers_for_wait
+from policies.queues.dispersion import effective_arrival_scv
 from policies.spec import STRICT, InnerFraction, NonNegative, PositiveSeconds, Seconds
 from policies.windows import Window
+
+TARGETS = ("wait_s", "response_s", "mean_response_s")
+
+LARGEST_SCV = 50.0
+"""No variability above this is believed: beyond it lies a load that changes, which the rate and the trend follow."""
+
+ENOUGH = 100
+"""So many services, or waits, must be seen before their mean and variability are believed."""
+
+SCATTER = 2.0
+"""Mean waits of one window differ by such a factor by chance alone, at the sizes that targets lead to."""
+
+LARGEST_CORRECTION = 10.0
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -36,7 +53,7 @@ class FcfsSpec:
     window_s: PositiveSeconds = 600.0
     """Service times, variability and trend are taken from this much of the past."""
     rate_window_s: PositiveSeconds = 60.0
-    """The arrival rate is the greater of its means over this time and over `window_s`."""
+    """A rise is looked for in this time and in parts of it; the trend in intervals of it."""
     horizon_s: NonNegative | None = None
     """The trend is followed this far ahead; the pool's start-up time (95 % quantile) where not given."""
 
@@ -49,42 +66,80 @@ class FcfsSpec:
         return self
 
     def build(self, pools: Pools) -> "Fcfs":
-        """The policy. Raises `ValueError` for a target below the service time known beforehand."""
+        """The policy. Raises `ValueError` for a target that the service time known beforehand rules out."""
         for pool in pools.values():
-            if pool.service_s is not None:
-                self.servers(Load(pool.service_s / 1e6, pool.service_s, 0.0, pool.service_scv or 0.0))
+            if self.wait_s is None and (stated := _stated(pool)):
+                self._servers_for_response(
+                    Load(rate_per_s=1e-6 / stated[0], service_s=stated[0], service_scv=stated[1])
+                )
         return Fcfs(pools, self)
 
     def servers(self, load: "Load") -> int:
-        """The fewest slots that meet the target. Raises `ValueError` where no number of them can."""
+        """The fewest slots that meet the target, but no more than leave next to no wait.
+
+        Where services alone take longer than the target allows, or nearly so, more slots would buy nothing.
+        """
+        if self.wait_s is not None:
+            return _servers(load, self.wait_s, self.quantile)
+        hardly_any_wait = _servers(load, load.service_s / 10, self.quantile)
+        try:
+            return min(self._servers_for_response(load), hardly_any_wait)
+        except ValueError:
+            return hardly_any_wait
+
+    def _servers_for_response(self, load: "Load") -> int:
+        """Raises `ValueError` where no number of slots meets the target."""
         known = (load.rate_per_s, load.service_s)
         variability = (load.arrival_scv, load.service_scv)
-        if self.wait_s is not None:
-            return servers_for_wait(*known, self.wait_s, self.quantile, *variability)
         if self.response_s is not None:
             return servers_for_response(*known, self.response_s, self.quantile, *variability)
         return servers_for_mean_response(*known, self.mean_response_s or 0.0, *variability)
 
     @property
-    def patience_s(self) -> float:
-        """The time in which a backlog should be worked off."""
+    def target_s(self) -> float:
         return self.wait_s or self.response_s or self.mean_response_s or 0.0
 
 
-TARGETS = ("wait_s", "response_s", "mean_response_s")
-
-LARGEST_SCV = 50.0
-"""No variability above this is believed: beyond it lies a load that changes, which the rate and the trend follow."""
-
-
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
     """What a pool has to bear."""
 
     rate_per_s: float
     service_s: float
-    arrival_scv: float
     service_scv: float
+    arrival_scv: float = 1.0
+
+    @property
+    def offered(self) -> float:
+        """Slots' worth of work."""
+        return self.rate_per_s * self.service_s
+
+    def corrected(self, factor: float) -> "Load":
+        """Mean waits are in proportion to the sum of the two SCVs (Allen and Cunneen 1978), so this scales both."""
+        return replace(
+            self,
+            arrival_scv=min(factor * self.arrival_scv, LARGEST_SCV),
+            service_scv=min(factor * self.service_scv, LARGEST_SCV),
+        )
+
+
+class Seen:
+    """What was seen of one pool in the last `span_s`."""
+
+    def __init__(self, span_s: float) -> None:
+        self.window = Window(span_s)
+        self._slots: deque[tuple[float, int]] = deque()
+
+    def see(self, observation: Observation, pool: PoolTraits) -> None:
+        self.window.see(observation, pool.name)
+        self._slots.append((observation.time_s, ready(observation.pools[pool.name]) * pool.slots))
+        while self._slots[0][0] < observation.time_s - self.window.span_s:
+            self._slots.popleft()
+
+    @property
+    def least_slots(self) -> int:
+        """Slots that were ready all the time."""
+        return min(slots for _, slots in self._slots)
 
 
 @dataclass(slots=True)
@@ -100,51 +155,55 @@ class Fcfs:
             "ready": "as many replicas ready as are wanted",
         },
     )
-    _windows: dict[str, Window] = field(default_factory=dict, init=False)
+    _seen: dict[str, Seen] = field(default_factory=dict, init=False)
 
     @property
     def memory_s(self) -> float:
-        return self.spec.window_s
+        return self.spec.window_s + self._oldest_s
+
+    @property
+    def _oldest_s(self) -> float:
+        """No reading older than this is acted on."""
+        return 2 * self.spec.rate_window_s
 
     def decide(self, observation: Observation, /) -> Decision:
         reasons: dict[str, Reason] = {}
         kept: dict[str, str] = {}
         for name in [pool for pool in self.pools if pool in observation.pools]:
-            window = self._windows.setdefault(name, Window(self.spec.window_s))
-            window.see(observation, name)
-            wish = self._wish(self.pools[name], observation.pools[name], window)
+            seen = self._seen.setdefault(name, Seen(self.spec.window_s))
+            seen.see(observation, self.pools[name])
+            wish = self._wish(self.pools[name], observation.pools[name], seen)
             if isinstance(wish, Reason):
-                reasons[name] = wish
+                reasons[name] = self._held(wish, observation.pools[name], seen.window)
             else:
                 kept[name] = wish
         return Decision(reasons, kept)
 
-    def _wish(self, pool: PoolTraits, reading: PoolReading, window: Window) -> Reason | str:
+    def _wish(self, pool: PoolTraits, reading: PoolReading, seen: Seen) -> Reason | str:
         """The wish for one pool, or in words what is missing for one."""
-        rate = self._rate(pool, window)
-        service = _service(pool, window)
+        if reading.age_s is not None and reading.age_s > self._oldest_s:
+            return f"the last reading is {reading.age_s:.0f} s old"
+        rate = self._rate(pool, seen.window)
+        service = _service(pool, seen.window)
         if rate is None:
             return "arrived_total was not read twice yet"
         if service is None:
-            return "no service time is known: none was seen and none is stated for the version"
-        rate_per_s, rate_words = rate
-        if rate_per_s <= 0:
-            return Reason(0, "no arrivals")
-        arrival_scv = _arrival_scv(window)
-        load = Load(rate_per_s, service[0], arrival_scv, service[1])
-        factor = self._seen_over_predicted(pool, reading, window, load)
-        load = Load(rate_per_s, service[0], min(arrival_scv * factor, LARGEST_SCV), min(service[1] * factor, 50.0))
-        try:
-            slots = self.spec.servers(load)
-        except ValueError as impossible:
-            return f"no number of replicas meets the target: {impossible}"
-        backlog = self._backlog(window, load)
-        words = (
-            f"{rate_words}, service {load.service_s:.3g} s, SCV of arrivals {arrival_scv:.2g} and of services "
-            f"{service[1]:.2g}" + (f" x {factor:.2g} for the waits seen" if factor > 1 else "")
-        )
+            return "no service time is known: too few were seen and none is stated for the version"
+        if rate[0] <= 0:
+            return Reason(0, f"no arrivals in {seen.window.covered_s:.0f} s")
+        load = _with_variability(Load(rate_per_s=rate[0], service_s=service[0], service_scv=service[1]), seen.window)
+        return self._size(pool, reading, seen, load, rate[1])
+
+    def _size(self, pool: PoolTraits, reading: PoolReading, seen: Seen, load: Load, rate_words: str) -> Reason:
+        slots = self.spec.servers(load)
+        words = f"{rate_words}, service {load.service_s:.3g} s, SCV {load.arrival_scv:.2g} and {load.service_scv:.2g}"
+        factor = _longer_than_predicted(load, min(slots, seen.least_slots), seen.window)
+        if factor > 1:
+            slots = self.spec.servers(load.corrected(factor))
+            words += f", both x {factor:.2g} for waits longer than predicted"
+        backlog = self._backlog(pool, reading, seen.window, load)
         if backlog:
-            words += f"; {backlog} slots more for a backlog of {window.latest('queued'):.0f}"
+            words += f"; {backlog} slots for a backlog of {seen.window.latest('queued'):.0f}"
         return Reason(ceil((slots + backlog) / pool.slots), words)
 
     def _rate(self, pool: PoolTraits, window: Window) -> tuple[float, str] | None:
@@ -152,50 +211,108 @@ class Fcfs:
         long = window.rate_per_s("arrived_total")
         if long is None:
             return None
-        recent = window.rate_per_s("arrived_total", self.spec.rate_window_s)
-        now = long if recent is None else max(recent, long)
-        ahead_s = pool.startup_p95_s if self.spec.horizon_s is None else self.spec.horizon_s
+        now = max(long, *(_least_rate(window, self.spec.rate_window_s / n) for n in (1, 2, 4)))
         trend = window.trend("arrived_total", self.spec.rate_window_s)
         if trend is None or trend[0] <= 2 * trend[1]:
             return now, f"{now:.3g} arrivals/s"
+        ahead_s = self._ahead_s(pool)
         coming = now + trend[0] * ahead_s
         return coming, f"{now:.3g} arrivals/s, rising to {coming:.3g} in {ahead_s:.0f} s"
 
-    def _backlog(self, window: Window, load: Load) -> int:
-        """Slots that work the queue off in the time of the target, beside what the load itself needs."""
+    def _ahead_s(self, pool: PoolTraits) -> float:
+        return pool.startup_p95_s if self.spec.horizon_s is None else self.spec.horizon_s
+
+    def _backlog(self, pool: PoolTraits, reading: PoolReading, window: Window, load: Load) -> int:
+        """Slots for what will still be queued when they are ready; they have as long again to work it off."""
         queued = window.latest("queued") or 0.0
-        expected = load.rate_per_s * self.spec.patience_s
-        return ceil(max(0.0, queued - expected) * load.service_s / max(self.spec.patience_s, load.service_s))
+        usual = load.rate_per_s * self.spec.target_s
+        ahead_s = self._ahead_s(pool)
+        # Replicas that are starting now will serve for half of that time, in the mean.
+        slots = (ready(reading) + (reading.starting or 0) / 2) * pool.slots
+        left = queued + (load.offered - slots) * ahead_s / load.service_s
+        if min(queued, left) <= usual:
+            return 0
+        return ceil((left - usual) * load.service_s / max(self.spec.target_s, ahead_s, load.service_s))
 
-    def _seen_over_predicted(self, pool: PoolTraits, reading: PoolReading, window: Window, load: Load) -> float:
-        """Mean wait seen over mean wait predicted for the replicas that are ready: what the formulas miss, in 1..10.
+    def _held(self, wish: Reason, reading: PoolReading, window: Window) -> Reason:
+        """Growing needs less evidence than shrinking."""
+        if window.covered_s >= self.spec.window_s / 2 or wish.final >= (reading.wanted or 0):
+            return wish
+        return wish.limited("evidence", reading.wanted or 0, f"only {window.covered_s:.0f} s were seen")
 
-        Mean waits are in proportion to the sum of the two SCVs (Allen and Cunneen 1978), so this scales both.
-        """
-        waits = window.histogram("wait_s")
-        ready = reading.wanted if reading.ready is None else reading.ready
-        rate = window.rate_per_s("started_total") or 0.0
-        seen_s = waits.mean() if waits else None
-        if not ready or seen_s is None or waits is None or waits.total < 100:
-            return 1.0
-        slots = ready * pool.slots
-        if not 0 < rate * load.service_s < slots:
-            return 1.0
-        predicted = GGC(rate, load.service_s, slots, load.arrival_scv, load.service_scv)
-        return min(max(seen_s / max(predicted.wait_s, 0.01 * load.service_s), 1.0), 10.0)
+
+def ready(reading: PoolReading) -> int:
+    """Replicas that are ready; as many as are wanted where that is unknown."""
+    return (reading.wanted or 0) if reading.ready is None else reading.ready
+
+
+def _servers(load: Load, wait_s: float, quantile: float) -> int:
+    return servers_for_wait(load.rate_per_s, load.service_s, wait_s, quantile, load.arrival_scv, load.service_scv)
+
+
+def _least_rate(window: Window, last_s: float) -> float:
+    """Arrivals per second of the last few seconds, less what chance may have added; 0 where that is unknown."""
+    grown = window.increase("arrived_total", last_s)
+    return max(0.0, grown[0] - 2 * sqrt(grown[0])) / grown[1] if grown else 0.0
+
+
+def _stated(pool: PoolTraits) -> tuple[float, float] | None:
+    """Mean and squared coefficient of variation of the service time as known beforehand."""
+    if pool.service_s is None:
+        return None
+    return pool.service_s, 1.0 if pool.service_scv is None else min(pool.service_scv, LARGEST_SCV)
 
 
 def _service(pool: PoolTraits, window: Window) -> tuple[float, float] | None:
     """Mean and squared coefficient of variation of the service time: as seen, or as stated beforehand."""
     seen = window.histogram("service_s")
-    mean = seen.mean() if seen else None
-    if seen is None or mean is None or seen.total < 30:
-        return None if pool.service_s is None else (pool.service_s, min(pool.service_scv or 1.0, LARGEST_SCV))
-    return mean, min(seen.scv() or 0.0, LARGEST_SCV)
+    if seen is None or seen.total < ENOUGH:
+        return _stated(pool)
+    return seen.mean() or 0.0, min(seen.scv() or 0.0, LARGEST_SCV)
 
 
-def _arrival_scv(window: Window) -> float:
-    """The greatest index of dispersion of counts over several time scales, which is the SCV that a queue feels."""
-    scales = (window.covered_s / n for n in (40, 20, 10, 5))
-    seen = [d for scale in scales if scale > 0 and (d := window.dispersion("arrived_total", scale)) is not None]
-    return min(max(seen, default=1.0), LARGEST_SCV)
+def _with_variability(load: Load, window: Window) -> Load:
+    """The load with the variability of its arrivals as a queue of the usual size for it would feel it."""
+    scale_s = window.covered_s / 40
+    counts = [n for _, n in window._growth("arrived_total", scale_s)]
+    if sum(counts) < ENOUGH:
+        return load
+    seen = {n * window.covered_s / len(counts): _burstiness(_by(n, counts)) for n in (1, 2, 4, 8)}
+    known = {length_s: min(index, LARGEST_SCV) for length_s, index in seen.items() if index is not None}
+    if not known:
+        return load
+    servers = int(load.offered + sqrt(load.offered)) + 1
+    felt = effective_arrival_scv(known, load.rate_per_s, load.service_s, servers, load.service_scv)
+    return replace(load, arrival_scv=min(felt, LARGEST_SCV))
+
+
+def _by(n: int, counts: Sequence[float]) -> list[float]:
+    """Sums of n counts each; what is left over at the beginning is not in."""
+    return [sum(counts[i - n : i]) for i in range(len(counts), n - 1, -n)]
+
+
+def _burstiness(counts: Sequence[float]) -> float | None:
+    """Index of dispersion of counts in intervals of equal length, from each and its neighbour.
+
+    For Poisson arrivals the square of a difference over the sum is 1 in the mean at whatever rate, as the one is a
+    binomial part of the sum; so a rate that drifts does not count. One jump of five standard deviations does not
+    either: it is a change of load, which the rate follows. None with fewer than four neighbours.
+    """
+    squares = [(a - b) ** 2 / (a + b) for a, b in pairwise(counts) if a + b > 0]
+    if len(squares) < 4:
+        return None
+    greatest = max(squares)
+    return (sum(squares) - (greatest if greatest > 25 else 0.0)) / len(squares)
+
+
+def _longer_than_predicted(load: Load, slots: int, window: Window) -> float:
+    """By what factor waits are longer than theory has them before this many slots, beyond what chance explains.
+
+    1 where the slots cannot bear the load: that explains any wait.
+    """
+    waits = window.histogram("wait_s")
+    if waits is None or waits.total < ENOUGH or load.offered >= slots:
+        return 1.0
+    mean_s = waits.mean() or 0.0
+    predicted = GGC(load.rate_per_s, load.service_s, slots, load.arrival_scv, load.service_scv)
+    return min(max(mean_s / (SCATTER * predicted.allen_cunneen_wait_s), 1.0), LARGEST_CORRECTION)

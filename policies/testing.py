@@ -17,7 +17,9 @@ def traits(name: str = "m/v1", **known: Any) -> PoolTraits:
     return PoolTraits(**{"name": name, "model": model, "version": version, "at_most": 1000, **known})
 
 
-def seen(time_s: float, pool: str = "m/v1", wanted: int | None = 1, age_s: float | None = 0.0, **flow: Any) -> Observation:
+def seen(
+    time_s: float, pool: str = "m/v1", wanted: int | None = 1, age_s: float | None = 0.0, **flow: Any
+) -> Observation:
     """One pool at a moment, all its wanted replicas ready; `flow` gives gauges and counters."""
     reading = PoolReading(wanted=wanted, starting=0, ready=wanted, draining=0, age_s=age_s, total=Flow(**flow))
     return Observation(time_s, {pool: reading})

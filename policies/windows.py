@@ -53,8 +53,8 @@ class Window:
 
     def histogram(self, name: str, last_s: float | None = None) -> Histogram | None:
         """The values that were added in the last `last_s`; None where fewer than two readings have the histogram."""
-        kept = [(t, getattr(flow, name)) for t, flow in self._within(last_s)]
-        known = [histogram for _, histogram in kept if histogram is not None]
+        kept: list[Histogram | None] = [getattr(flow, name) for _, flow in self._within(last_s)]
+        known = [histogram for histogram in kept if histogram is not None]
         if len(known) < 2:
             return None
         if all(a.total <= b.total and a.bounds is b.bounds for a, b in pairwise(known)):

@@ -28,7 +28,9 @@ def tables(result: Result) -> "Iterator[RenderableType]":
     from rich.text import Text
 
     scenario = result.scenario
-    yield Text(f"{scenario.name}: {duration(result.end_s)}, seed {scenario.seed}, policy {scenario.policy.kind}", "bold")
+    yield Text(
+        f"{scenario.name}: {duration(result.end_s)}, seed {scenario.seed}, policy {scenario.policy.kind}", "bold"
+    )
     yield _requests(result)
     yield _times(result)
     yield _resources(result)

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from policies.erlang import MMC, ErlangA
 from policies.fixed import FixedSpec
-from policies.losses import MMCD, MMCK
 from policies.queues import GGC
+from policies.queues.erlang import MMC, ErlangA
+from policies.queues.losses import MMCD, MMCK
 from sim.arrivals import Poisson, Renewal, Trace
 from sim.scenario import Model, RequestClass, Scenario, Version
 from sim.service import Constant, Exponential

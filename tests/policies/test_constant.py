@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.constant import MD1, MDC
-from policies.erlang import MMC
-from policies.oneserver import MG1
+from policies.queues.constant import MD1, MDC
+from policies.queues.erlang import MMC
+from policies.queues.oneserver import MG1
 
 
 def erlangs_series(utilization, services):

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.dispersion import effective_arrival_scv, index_of_dispersion
 from policies.queues import GGC
+from policies.queues.dispersion import effective_arrival_scv, index_of_dispersion
 
 
 def test_clockwork_and_bursts():

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from policies import erlang
-from policies.erlang import MMC, Delay, ErlangA
+from policies.queues import erlang
+from policies.queues.erlang import MMC, Delay, ErlangA
 
 loads = st.floats(1e-3, 300.0)
 pools = st.integers(1, 300)

@@ -8,10 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from policies import palm
-from policies.erlang import Delay
-from policies.fit import Fit
-from policies.roots import quantile, root
+from policies.queues import palm
+from policies.queues.erlang import Delay
+from policies.queues.fit import Fit
+from policies.queues.roots import quantile, root
 
 scvs = st.one_of(st.floats(0.01, 1.0), st.floats(1.0, 50.0))
 

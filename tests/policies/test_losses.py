@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies import erlang
-from policies.erlang import MMC, ErlangA
-from policies.losses import MMCD, MMCK
+from policies.queues import erlang
+from policies.queues.erlang import MMC, ErlangA
+from policies.queues.losses import MMCD, MMCK
 
 
 @given(st.floats(0.01, 50.0), st.integers(1, 20), st.integers(0, 100))

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.erlang import MMC
-from policies.oneserver import MG1, BatchMM1, setup_wait_s
+from policies.queues.erlang import MMC
+from policies.queues.oneserver import MG1, BatchMM1, setup_wait_s
 
 utilizations = st.floats(0.01, 0.99)
 

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import quad
 
-from policies import domain
-from policies.erlang import MMC
-from policies.priorities import (
+from policies.queues import GGC, domain, servers_for_wait
+from policies.queues.erlang import MMC
+from policies.queues.priorities import (
     NonPreemptive,
     PriorityClass,
     preemptive_mmc_response_s,
@@ -19,7 +19,6 @@ from policies.priorities import (
     servers_for_priorities,
     servers_for_priority_means,
 )
-from policies.queues import GGC, servers_for_wait
 
 shares = st.lists(st.floats(0.05, 1.0), min_size=1, max_size=4)
 

@@ -6,19 +6,20 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from policies import domain, squareroot
-from policies.constant import MDC
-from policies.erlang import MMC
-from policies.oneserver import MG1
 from policies.queues import (
     GGC,
+    domain,
     rate_for_mean_response,
     rate_for_response,
     rate_for_wait,
     servers_for_mean_response,
     servers_for_response,
     servers_for_wait,
+    squareroot,
 )
+from policies.queues.constant import MDC
+from policies.queues.erlang import MMC
+from policies.queues.oneserver import MG1
 
 utilizations = st.floats(0.05, 0.99)
 pools = st.integers(1, 100)

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies.erlang import MMC
-from policies.sharing import ProcessorSharing
+from policies.queues.erlang import MMC
+from policies.queues.sharing import ProcessorSharing
 
 
 @given(st.floats(0.01, 0.99), st.integers(1, 100), st.floats(0.01, 100.0))

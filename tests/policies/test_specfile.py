@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from policies.located import List, Mapping, Node, Scalar, child, mark_at
 from policies.spec import STRICT, Count, Fraction, Name, PositiveCount, PositiveSeconds, Seconds
 from policies.specfile import KEY, Loc, SpecError, parse, read
-from policies.yamltext import compose
+from policies.specfile.located import List, Mapping, Node, Scalar, child, mark_at
+from policies.specfile.yamltext import compose
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

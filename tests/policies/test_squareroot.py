@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from policies import erlang, squareroot
-from policies.erlang import ErlangA
+from policies.queues import erlang, squareroot
+from policies.queues.erlang import ErlangA
 
 
 @given(st.floats(0.001, 0.999))

@@ -3,8 +3,8 @@ import math
 import pytest
 
 from policies.faults import Fault, SpecError
-from policies.located import data
-from policies.yamltext import compose, resolve
+from policies.specfile.located import data
+from policies.specfile.yamltext import compose, resolve
 
 
 def told(text: str) -> list[Fault]:

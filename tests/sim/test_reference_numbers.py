@@ -22,7 +22,17 @@ from sim.measures import Estimate, Sample
 from sim.mmpp import Mmpp, RateState
 from sim.run import replicated
 from sim.scenario import Control, Failures, Model, Replicas, RequestClass, Scenario, Version
-from sim.service import BalancedHyperexponential, Constant, Duration, Erlang, Exponential, Gamma, Law, Lognormal, Uniform
+from sim.service import (
+    BalancedHyperexponential,
+    Constant,
+    Duration,
+    Erlang,
+    Exponential,
+    Gamma,
+    Law,
+    Lognormal,
+    Uniform,
+)
 from sim.summary import Run
 
 BESIDE = Path(__file__).parents[3] / "shared" / "references" / "reference_numbers.json"
@@ -194,9 +204,9 @@ def _law(params: dict[str, Any], model: str) -> Law | None:
     if text.startswith("uniform"):
         return Uniform(low_s=0.0, high_s=2.0)
     if text.startswith("lognormal"):
-        return Lognormal(mean_s=1.0, scv=float(text.split("scv")[1].split()[0]))
+        return Lognormal(mean_s=1.0, scv=float(text.split("scv")[1].split(maxsplit=1)[0]))
     if text.startswith("gamma"):
-        return Gamma(mean_s=1.0, scv=float(text.split("scv")[1].split(")")[0]))
+        return Gamma(mean_s=1.0, scv=float(text.split("scv")[1].split(")", maxsplit=1)[0]))
     if "scv_service" in params:
         return _by_scv(params["scv_service"], params["service_mean"])
     if text or "service_m2" in params:
@@ -228,7 +238,11 @@ def _arrivals(params: dict[str, Any], model: str) -> Arrivals | None:
     if model.startswith("D/"):
         return Renewal(interarrival=Constant(value_s=1 / rate))
     if "scv_arrival" in params:
-        return Renewal(interarrival=_by_scv(params["scv_arrival"], 1 / rate)) if params["scv_arrival"] != 1 else poisson(rate)
+        return (
+            Renewal(interarrival=_by_scv(params["scv_arrival"], 1 / rate))
+            if params["scv_arrival"] != 1
+            else poisson(rate)
+        )
     return poisson(rate)
 
 
@@ -257,9 +271,7 @@ def _case(record: dict[str, Any]) -> Case | None:
         every, repair = Exponential(mean_s=1 / params["fail_rate"]), Exponential(mean_s=1 / params["repair_rate"])
         failures = Failures(every=every, repair=repair, on_crash="resume")
     room = params["capacity"] - servers if "capacity" in params else 0 if record["family"] == "M/G/c/c" else None
-    queue = Queue(
-        arrivals=arrivals, service=service, servers=servers, room=room, patience=patience, failures=failures
-    )
+    queue = Queue(arrivals=arrivals, service=service, servers=servers, room=room, patience=patience, failures=failures)
     expected = {name: float(x) for name, x in record["expected"].items() if isinstance(x, int | float)}
     return Case(record["id"], queue, expected)
 
@@ -272,7 +284,9 @@ def test_95_of_100_reference_numbers_lie_inside() -> None:
     requests = int(os.environ.get("POOLWRIGHT_REFERENCE_REQUESTS", "200000"))
     # A seed for each case: on one seed all cases would share the luck of the same draws.
     found = [(case.name, *verdict) for case in cases for verdict in verdicts(case, requests, crc32(case.name.encode()))]
-    outside = [(name, measure, truth, e.value, e.low, e.high) for name, measure, truth, e, inside in found if not inside]
+    outside = [
+        (name, measure, truth, e.value, e.low, e.high) for name, measure, truth, e, inside in found if not inside
+    ]
     whole = {name for name, *_ in found} - {name for name, *_ in outside}
     report = "\n".join(f"{n} {m}: {t:.5g} not in {v:.5g} [{low:.5g}, {high:.5g}]" for n, m, t, v, low, high in outside)
     print(f"{len(found)} figures of {len(cases)} cases, {len(outside)} outside; {len(whole)} cases whole\n{report}")

@@ -18,9 +18,7 @@ SCENARIO = Scenario(
     models=(
         Model(name="m", versions=(Version(name="v1", service=Exponential(mean_s=2.0), replicas=Replicas(initial=5)),)),
     ),
-    traffic=tuple(
-        RequestClass(name=name, model="m", arrivals=Poisson(rate_per_s=1.0)) for name in ("chat", "batch")
-    ),
+    traffic=tuple(RequestClass(name=name, model="m", arrivals=Poisson(rate_per_s=1.0)) for name in ("chat", "batch")),
 )
 
 

@@ -21,7 +21,7 @@ from ruamel.yaml.events import (
 from ruamel.yaml.reader import ReaderError
 
 from policies.faults import KEY, Fault, Loc, Mark, SpecError, fault
-from policies.located import Entry, List, Mapping, Node, Scalar, shown
+from policies.specfile.located import Entry, List, Mapping, Node, Scalar, shown
 
 MAX_DEPTH = 100
 """How many mappings and lists may stand in one another."""

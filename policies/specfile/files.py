@@ -16,11 +16,11 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.scalarstring import DoubleQuotedScalarString, SingleQuotedScalarString
 
 from policies.faults import KEY, Fault, Loc, Mark, SpecError, fault
-from policies.located import Node, data, mark_at
-from policies.retelling import retold
 from policies.spec import plain
-from policies.wording import nearest
-from policies.yamltext import compose, mark_of, resolve
+from policies.specfile.located import Node, data, mark_at
+from policies.specfile.retelling import retold
+from policies.specfile.wording import nearest
+from policies.specfile.yamltext import compose, mark_of, resolve
 
 __all__ = ["KEY", "CrossChecked", "Fault", "Loc", "SpecError", "parse", "read", "schema", "write"]
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from policies.erlang import MMC
+from policies.queues.erlang import MMC
 
 
 @dataclass(frozen=True)

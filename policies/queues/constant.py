@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from policies import domain
-from policies.roots import quantile, root
+from policies.queues import domain
+from policies.queues.roots import quantile, root
 
 if TYPE_CHECKING:
     from numpy import float64

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 
-from policies import domain
+from policies.queues import domain
 
 _MOST_STEPS = 2200
 """As many bisections as there are halvings between the greatest and the least float."""

@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import pairwise
 
-from policies import domain
-from policies.erlang import MMC
-from policies.queues import GGC, fewest
-from policies.roots import quantile
+from policies.queues import domain
+from policies.queues.erlang import MMC
+from policies.queues.ggc import GGC
+from policies.queues.inverses import fewest
+from policies.queues.roots import quantile
 
 
 @dataclass(frozen=True, slots=True)

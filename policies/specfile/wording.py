@@ -9,8 +9,8 @@ from typing import Any
 from pydantic import TypeAdapter
 from pydantic_core import ErrorDetails
 
-from policies.located import Node, Scalar, shown
 from policies.spec import Name
+from policies.specfile.located import Node, Scalar, shown
 
 _BOUNDS = {
     "gt": "greater than {}",

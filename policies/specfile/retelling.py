@@ -8,8 +8,8 @@ from pydantic import TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from policies.faults import KEY, Fault, Loc, Mark, fault
-from policies.located import List, Node, Scalar, child, entries_of, shown
-from policies.wording import alternatives, described, either, given, misfits, must, nearest, sentence
+from policies.specfile.located import List, Node, Scalar, child, entries_of, shown
+from policies.specfile.wording import alternatives, described, either, given, misfits, must, nearest, sentence
 
 Schema = Mapping[str, Any]
 """A core schema of pydantic. Only with it can the location of an error be followed: it names branches of unions too."""

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from policies import domain, palm
-from policies.roots import quantile
+from policies.queues import domain, palm
+from policies.queues.roots import quantile
 
 
 def b(offered: float, servers: int) -> float:

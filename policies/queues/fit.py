@@ -8,8 +8,8 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from policies import palm
-from policies.erlang import Delay
+from policies.queues import palm
+from policies.queues.erlang import Delay
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from policies import domain
+from policies.queues import domain
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from policies import domain, erlang
+from policies.queues import domain, erlang
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ Limits for many servers: Halfin & Whitt (1981) without abandonment, Garnett, Man
 
 import math
 
-from policies import domain
-from policies.roots import root
+from policies.queues import domain
+from policies.queues.roots import root
 
 _SQRT_2PI = math.sqrt(2.0 * math.pi)
 

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from policies import domain
+from policies.queues import domain
 
 
 def index_of_dispersion(counts: Sequence[float]) -> float | None:
