@@ -205,7 +205,8 @@ class Summarizer:
     def _notes(self, overall: Group) -> Iterator[str]:
         r = overall.requests
         if r.waiting > UNSETTLED * r.arrived:
-            yield f"{r.waiting / r.arrived:.0%} of the requests are still there at the end: a longer run has longer times"
+            share = f"{r.waiting / r.arrived:.0%}"
+            yield f"{share} of the requests are still there at the end: in a longer run they would wait longer"
         yield from tail_warnings(np.concatenate([run.work_s for run in self._runs]))
         if not self._scenario.stationary and len(self._runs) == 1:
             yield (

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -79,7 +81,7 @@ def test_increase_adds_up_whatever_restarts(steps: list[int]) -> None:
     assert found is not None
     # A restart that grew past its old value cannot be seen: growth is then counted short, never too long.
     assert found[0] <= sum(steps)
-    if all(b >= a for a, b in zip(totals, totals[1:], strict=False)):
+    if all(b >= a for a, b in pairwise(totals)):
         assert found[0] == totals[-1]
 
 
