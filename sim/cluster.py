@@ -114,7 +114,11 @@ class Cluster(Protocol):
         ...
 
     def counters(self, pool: int) -> Sequence[Counters]:
-        """One for each request class of the scenario, in its order."""
+        """One for each request class of the scenario, in its order; the same objects while nothing happens."""
+        ...
+
+    def total(self, pool: int) -> Counters:
+        """The sum of `counters`; the same object while nothing happens."""
         ...
 
     def requests(self) -> Requests:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from policies.decision import Reason
 from policies.loop import Turn
-from sim.cluster import TICKS_PER_S, Cluster, together
+from sim.cluster import TICKS_PER_S, Cluster
 from sim.environment import Environment
 from sim.replicas import Replicas
 
@@ -73,7 +73,7 @@ class History:
 
     def _row(self, number: int, name: str) -> PoolRow:
         replicas = self._pools[name]
-        c = together(self._cluster.counters(number))
+        c = self._cluster.total(number)
         return PoolRow(
             time_s=self._env.now,
             pool=name,

@@ -10,7 +10,7 @@ from itertools import count
 import numpy as np
 from simpy.events import Event
 
-from sim.cluster import TICKS_PER_S, Counters, OnCrash, Outcome, Requests
+from sim.cluster import TICKS_PER_S, Counters, OnCrash, Outcome, Requests, together
 from sim.environment import Environment, Phase
 from sim.requests import Arrivals, Workload
 from sim.routing import Table
@@ -263,6 +263,7 @@ class Reference:
             for version in model.versions
         ]
         self._first_pool = _first_pools(scenario)
+        self._last_counted: dict[int, tuple[Sequence[Counters], Counters]] = {}
         self._tables: list[Table | None] = [None] * len(scenario.traffic)
         for k, c in enumerate(scenario.traffic):
             if weights := self._model(k).weights(c.name):
@@ -291,7 +292,10 @@ class Reference:
         self._tables[request_class] = Table([v.name for v in self._model(request_class).versions], weights)
 
     def counters(self, pool: int) -> Sequence[Counters]:
-        return [_counters(tally, self._pools[pool].busy_now(k)) for k, tally in enumerate(self._pools[pool].tallies)]
+        return self._counted(pool)[0]
+
+    def total(self, pool: int) -> Counters:
+        return self._counted(pool)[1]
 
     def requests(self) -> Requests:
         log = self._log
@@ -305,6 +309,15 @@ class Reference:
             outcome=np.array(log.outcome, dtype=np.int8),
             slot=np.array(log.slot, dtype=np.int32),
         )
+
+    def _counted(self, pool: int) -> tuple[Sequence[Counters], Counters]:
+        tallies = self._pools[pool].tallies
+        last = self._last_counted.get(pool)
+        if last is not None and all(map(_unchanged, last[0], tallies)):
+            return last
+        counters = [_counters(tally, self._pools[pool].busy_now(k)) for k, tally in enumerate(tallies)]
+        counted = self._last_counted[pool] = (counters, together(counters))
+        return counted
 
     def _model(self, request_class: int) -> Model:
         return self._models[self._classes[request_class].model]
@@ -349,6 +362,12 @@ def _first_pools(scenario: Scenario) -> list[int]:
         first[model.name] = pools
         pools += len(model.versions)
     return [first[c.model] for c in scenario.traffic]
+
+
+def _unchanged(last: Counters, tally: Tally) -> bool:
+    """Whether nobody is there, was there, or came since: then nothing else can have changed either."""
+    there = last.queued + last.in_service + tally.queued + tally.in_service
+    return there == 0 and last.arrived == tally.arrived
 
 
 def _counters(tally: Tally, busy_now: int) -> Counters:

@@ -10,7 +10,7 @@ from simpy.events import Event
 
 from policies.histogram import Histogram
 from policies.observation import Flow, Observation, PoolReading, ReplicaReading
-from sim.cluster import TICKS_PER_S, Cluster, Counters, together
+from sim.cluster import TICKS_PER_S, Cluster, Counters
 from sim.environment import Environment, Phase
 from sim.replicas import Replicas
 from sim.scenario import Control
@@ -48,7 +48,7 @@ class Scraper:
         self._classes = classes
         self._bounds = bounds
         self._losses = losses
-        self._flows: dict[tuple[str, str], tuple[Counters, Flow]] = {}
+        self._shown: dict[str, list[tuple[Counters, Flow]]] = {}
         self._scrapes: dict[str, deque[Scrape]] = {pool: deque() for pool in pools}
         env.process(self._scraping())
 
@@ -65,19 +65,16 @@ class Scraper:
 
     def _scrape(self, number: int, pool: str) -> Scrape:
         counters = self._cluster.counters(number)
-        named = {name: c for name, c in zip(self._classes[pool], counters, strict=True) if name}
-        classes = {name: self._flow((pool, name), c) for name, c in named.items()}
-        total = next(iter(classes.values())) if len(classes) == 1 else self._flow((pool, ""), together(named.values()))
+        *each, total = self._flows(pool, [*counters, self._cluster.total(number)])
+        classes = {name: shown for name, shown in zip(self._classes[pool], each, strict=True) if name}
         return Scrape(self._env.now, total, classes, self._replicas(self._pools[pool]))
 
-    def _flow(self, of: tuple[str, str], counters: Counters) -> Flow:
-        """The counters as a scrape shows them; the same object again where nothing happened since the last one."""
-        last = self._flows.get(of)
-        if last is not None and last[0] == counters:
-            return last[1]
-        shown = flow(counters, self._bounds)
-        self._flows[of] = (counters, shown)
-        return shown
+    def _flows(self, pool: str, counters: Sequence[Counters]) -> list[Flow]:
+        """The counters as a scrape shows them; the same flow as at the last scrape where nothing happened."""
+        before = {id(c): (c, shown) for c, shown in self._shown.get(pool, ())}
+        found = [before[id(c)][1] if id(c) in before else flow(c, self._bounds) for c in counters]
+        self._shown[pool] = list(zip(counters, found, strict=True))
+        return found
 
     def _replicas(self, pool: Replicas) -> tuple[ReplicaReading, ...]:
         if "replicas" in self._control.unseen:

@@ -277,6 +277,13 @@ def test_the_same_result_gives_the_same_bytes_also_when_saved_and_read(busy: Res
     assert page_of(read(tmp_path / "saved"), tmp_path) == page
 
 
+@pytest.mark.parametrize("changes", [{}, {"horizon_s": 0.1}, {"slo": None, "horizon_s": 60.0}])
+def test_what_is_endless_or_unknown_is_read_back_as_such(changes: dict[str, Any], tmp_path: Path) -> None:
+    result = simulate(lone_scenario(**changes))
+    result.save(tmp_path / "saved")
+    assert page_of(result, tmp_path) == page_of(read(tmp_path / "saved"), tmp_path)
+
+
 def test_a_report_that_fails_leaves_the_old_one(busy: Result, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("old")
@@ -284,6 +291,21 @@ def test_a_report_that_fails_leaves_the_old_one(busy: Result, tmp_path: Path) ->
         write_report(replace(busy, sources={}, _made={}), path)
     assert path.read_text() == "old"
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
+
+
+def test_a_file_that_somebody_still_reads_keeps_its_content(busy: Result, page: str, tmp_path: Path) -> None:
+    path, opened = tmp_path / "report.html", tmp_path / "opened"
+    path.write_text("old")
+    opened.hardlink_to(path)
+    write_report(busy, path)
+    assert (path.read_text(), opened.read_text()) == (page, "old")
+
+
+def test_of_several_replications_the_decisions_of_the_first_are_told(tmp_path: Path) -> None:
+    scenario = replace(busy_scenario(), horizon_s=900.0)
+    once, twice = (page_of(simulate(scenario, replications=n), tmp_path) for n in (1, 2))
+    assert Tables(twice).table("The only change of m/v2") == Tables(once).table("The only change of m/v2")
+    assert "They are of the first of 2 replications." in twice
 
 
 def test_the_intervals_say_where_they_come_from(tmp_path: Path) -> None:
