@@ -1,6 +1,7 @@
 """What to look for in each figure of a run, and what it shows, for those who cannot see it."""
 
 from collections.abc import Callable
+from math import isnan
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -128,7 +129,7 @@ def _tails(result: Result) -> str:
     met = [
         f"of {pool} {percent(group.slo_attainment.value)} meet the objective"
         for pool, group in result.figures.by_version.items()
-        if group.slo_attainment is not None
+        if group.slo_attainment is not None and not isnan(group.slo_attainment.value)
     ]
     return listed(met[:MOST_POOLS]) if slo and met else "share of requests that took longer than a time, by version"
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from math import isfinite, isinf, isnan
 from typing import Literal
 
+from sim.intervals import Estimate
 from sim.result import Result
 from sim.scenario import RequestClass, Slo
 from sim.summary import Counts
@@ -31,11 +32,17 @@ def conclusion(result: Result) -> Conclusion:
     return Conclusion(objective_state(result), tuple(words for part in parts for words in part(result)))
 
 
+def attained(result: Result) -> Estimate | None:
+    """The share of requests that met their objective; None without an objective, or a request to judge it by."""
+    found = result.figures.overall.slo_attainment
+    return None if found is None or isnan(found.value) else found
+
+
 def objective_state(result: Result) -> State:
-    slo, attained = result.scenario.slo, result.figures.overall.slo_attainment
-    if slo is None or attained is None or isnan(attained.value):
+    slo, share = result.scenario.slo, attained(result)
+    if slo is None or share is None:
         return "none"
-    low, high = (attained.value if isnan(end) else end for end in (attained.low, attained.high))
+    low, high = (share.value if isnan(end) else end for end in (share.low, share.high))
     if low >= slo.quantile:
         return "met"
     return "missed" if high < slo.quantile else "open"
@@ -64,12 +71,11 @@ def deadlines(result: Result) -> list[RequestClass]:
 
 
 def _objective(result: Result) -> Iterator[str]:
-    attained = result.figures.overall.slo_attainment
-    slo = result.scenario.slo
-    share = estimate(attained, "%")
-    if attained is None:
+    slo, met = result.scenario.slo, attained(result)
+    share = estimate(met, "%")
+    if slo is None and not deadlines(result):
         yield "The scenario sets no objective."
-    elif isnan(attained.value):
+    elif met is None:
         yield "There was no request to judge the objective by."
     elif slo is None:
         yield f"Of the requests that have a deadline ({_deadline_words(result)}), {share} were answered in time."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from policies import specfile
 from policies.spec import plain
-from sim.conclusions import Conclusion, conclusion, deadlines, policy_words, verdict_words
+from sim.conclusions import Conclusion, attained, conclusion, deadlines, policy_words, verdict_words
 from sim.files import write_whole
 from sim.intervals import Estimate
 from sim.measures import WINDOWS
@@ -169,10 +169,10 @@ def _facts(result: Result) -> Iterator[tuple[str, str]]:
 
 def _tiles(result: Result, concluded: Conclusion) -> Iterator[Tile]:
     overall, slo = result.figures.overall, result.scenario.slo
-    if overall.slo_attainment is not None:
+    if met := attained(result):
         words = {"met": "objective met", "missed": "objective missed", "open": "objective open", "none": "in time"}
         asked = [f"asked: {percent(slo.quantile)} within {seconds(slo.response_s)}"] if slo else []
-        share = _cell(overall.slo_attainment, "%")
+        share = _cell(met, "%")
         yield Tile(words[concluded.state], share.text, [share.interval, *asked], concluded.state)
     name = f"p{100 * slo.quantile:g}" if slo and f"p{100 * slo.quantile:g}" in overall.response_s else "p95"
     quantile = _cell(overall.response_s[name], "s")

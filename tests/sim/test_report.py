@@ -277,7 +277,7 @@ def test_the_same_result_gives_the_same_bytes_also_when_saved_and_read(busy: Res
     assert page_of(read(tmp_path / "saved"), tmp_path) == page
 
 
-@pytest.mark.parametrize("changes", [{}, {"horizon_s": 0.1}, {"slo": None, "horizon_s": 60.0}])
+@pytest.mark.parametrize("changes", [{}, {"horizon_s": 0.1}])
 def test_what_is_endless_or_unknown_is_read_back_as_such(changes: dict[str, Any], tmp_path: Path) -> None:
     result = simulate(lone_scenario(**changes))
     result.save(tmp_path / "saved")
