@@ -159,8 +159,10 @@ def _schema(_chosen: argparse.Namespace) -> None:
 
 
 def _describe(chosen: argparse.Namespace) -> None:
-    from sim.describe import describe, figure, tables
     from sim.traces import read_trace
+    from sim.traces.description import describe
+    from sim.traces.figure import figure
+    from sim.traces.tables import tables
 
     trace = read_trace(chosen.trace)
     description = describe(trace)
@@ -191,7 +193,7 @@ def _scenario(chosen: argparse.Namespace) -> None:
     from dataclasses import fields
 
     from sim.traces import read_load_times, read_trace
-    from sim.tracescenario import Assumptions, scenario_of, write_scenario
+    from sim.traces.scenario import Assumptions, scenario_of, write_scenario
 
     given = {f.name: getattr(chosen, f.name) for f in fields(Assumptions)}
     assumed = Assumptions(**{name: value for name, value in given.items() if value is not None})

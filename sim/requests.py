@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sim.arrivals import Trace as TraceArrivals
 from sim.scenario import Model, Recorded, RequestClass, Scenario, Sticky
 from sim.streams import Stream
-from sim.tracefile import TraceError
+from sim.traces.file import TraceError
 
 if TYPE_CHECKING:
     from sim.traces import Trace

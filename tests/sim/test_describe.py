@@ -8,18 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.console import Console
 
-from sim.describe import (
-    Description,
-    describe,
-    dispersion,
-    figure,
-    peak_busy,
-    peak_rate_per_s,
-    scv,
-    spread,
-    tables,
-)
 from sim.traces import Counts, Labels, Trace
+from sim.traces.description import Description, describe, dispersion, peak_busy, peak_rate_per_s, scv, spread
+from sim.traces.figure import figure
+from sim.traces.tables import tables
 
 HOUR_S = 3600.0
 DAY_S = 86400.0

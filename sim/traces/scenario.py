@@ -16,7 +16,7 @@ from sim.arrivals import Trace as TraceArrivals
 from sim.files import write_whole
 from sim.scenario import Control, Model, Recorded, Replicas, RequestClass, Scenario, Slo, Version
 from sim.service import Constant, Duration, Empirical, Exponential, Law, Lognormal
-from sim.traceform import Counts, Labels, LoadTimes, Trace, service_from_tokens, write_trace
+from sim.traces.form import Counts, Labels, LoadTimes, Trace, service_from_tokens, write_trace
 
 Floats = NDArray[np.float64]
 

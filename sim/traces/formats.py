@@ -34,7 +34,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.tracefile import (
+from sim.traces.file import (
     Finding,
     FloatArray,
     Form,
@@ -46,21 +46,7 @@ from sim.tracefile import (
     some_lines,
     unknown,
 )
-from sim.traceform import Counts, Labels, LoadTimes, Trace, service_from_tokens, write_trace
-
-__all__ = [
-    "Counts",
-    "Finding",
-    "Labels",
-    "LoadTimes",
-    "Trace",
-    "TraceError",
-    "clock_step_s",
-    "read_load_times",
-    "read_trace",
-    "service_from_tokens",
-    "write_trace",
-]
+from sim.traces.form import Counts, Labels, LoadTimes, Trace
 
 SUCCESS = frozenset({"succeed", "succeeded", "success", "successful", "ok", "completed", "finished", "done"})
 TRUE = frozenset({"1", "1.0", "true", "t", "yes", "y"})

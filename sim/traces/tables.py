@@ -1,18 +1,18 @@
 """The description of a trace as tables for people."""
 
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-if TYPE_CHECKING:
-    from sim.describe import Description, Group, Spread
+from sim.text import duration
+from sim.traces.description import Description, Group, Spread
 
 MOST_GROUPS = 15
-UNITS_S = (("d", 86400.0), ("h", 3600.0), ("min", 60.0))
 
 
-def description_tables(description: "Description") -> list[Table]:
+def tables(description: Description) -> list[Table]:
+    """The description for people."""
     found = (
         _summary(description),
         _dispersion(description),
@@ -22,14 +22,6 @@ def description_tables(description: "Description") -> list[Table]:
         _findings(description),
     )
     return [table for table in found if table.row_count]
-
-
-def duration(seconds: float) -> str:
-    """`90 s`, `1 h`, `58.4 min`, `16.3 d`: in the largest unit of which there are two, or a whole one."""
-    for unit, length_s in UNITS_S:
-        if seconds >= 2 * length_s or seconds == length_s:
-            return f"{seconds / length_s:.3g} {unit}"
-    return f"{seconds:.3g} s"
 
 
 def rate(per_s: float) -> str:
@@ -45,7 +37,7 @@ def _figure(value: float | None, digits: int = 3) -> str:
 
 
 def _table(title: str, left: Iterable[str], right: Iterable[str] = ()) -> Table:
-    table = Table(title=title, title_justify="left", header_style="bold")
+    table = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD, pad_edge=False)
     for name in left:
         table.add_column(name, overflow="fold")
     for name in right:
@@ -53,7 +45,7 @@ def _table(title: str, left: Iterable[str], right: Iterable[str] = ()) -> Table:
     return table
 
 
-def _summary(description: "Description") -> Table:
+def _summary(description: Description) -> Table:
     table = _table(description.name, ("", ""))
     table.show_header = False
     for name, value in _facts(description):
@@ -62,7 +54,7 @@ def _summary(description: "Description") -> Table:
     return table
 
 
-def _facts(it: "Description") -> Iterator[tuple[str, str | None]]:
+def _facts(it: Description) -> Iterator[tuple[str, str | None]]:
     yield "format", it.format
     yield "start", it.start
     yield "span", f"{duration(it.span_s)} ({it.span_s:,.0f} s)"
@@ -84,14 +76,14 @@ def _over_mean(peak_per_s: float | None, mean_per_s: float | None) -> str | None
     return f"{rate(peak_per_s)}, {peak_per_s / mean_per_s:.3g} times the mean"
 
 
-def _dispersion(description: "Description") -> Table:
+def _dispersion(description: Description) -> Table:
     table = _table("index of dispersion of counts (1 if Poisson)", (), ("window", "windows", "index"))
     for entry in description.dispersion:
         table.add_row(duration(entry.scale_s), f"{entry.windows:,}", _figure(entry.index))
     return table
 
 
-def _spreads(description: "Description") -> Table:
+def _spreads(description: Description) -> Table:
     table = _table("distributions", ("",), ("known", "mean", "SCV", "min", "p50", "p90", "p95", "p99", "max"))
     rows = {
         "service time (s)": description.service,
@@ -106,7 +98,7 @@ def _spreads(description: "Description") -> Table:
     return table
 
 
-def _spread_cells(it: "Spread") -> list[str]:
+def _spread_cells(it: Spread) -> list[str]:
     values = (it.mean, it.scv, it.minimum, it.p50, it.p90, it.p95, it.p99, it.maximum)
     return [f"{it.known:,}", *(_figure(value) for value in values)]
 
@@ -123,7 +115,7 @@ def _groups(title: str, groups: "tuple[Group, ...]") -> Table:
     return table
 
 
-def _group_cells(it: "Group") -> list[str]:
+def _group_cells(it: Group) -> list[str]:
     service = it.service
     moments = (service.mean, service.scv, service.p95) if service is not None else (None, None, None)
     figures = (*moments, it.offered_load, it.peak_busy)
@@ -131,7 +123,7 @@ def _group_cells(it: "Group") -> list[str]:
     return [f"{it.requests:,}", f"{it.share:.1%}", f"{it.failed:,}", *(_figure(value) for value in figures), *seen]
 
 
-def _findings(description: "Description") -> Table:
+def _findings(description: Description) -> Table:
     table = _table("findings", ("name",), ("value",))
     table.add_column("meaning", overflow="fold")
     for finding in description.findings:

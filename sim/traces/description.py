@@ -1,17 +1,15 @@
-"""What a trace says of its traffic: rates, variability, service times, versions; as data, as tables, as a figure."""
+"""What a trace says of its traffic: rates, variability, service times, versions; as data."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.traces import Counts, Finding, Labels, Trace, clock_step_s
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from rich.table import Table
+from sim.traces.file import Finding
+from sim.traces.form import Counts, Labels, Trace
+from sim.traces.formats import clock_step_s
 
 FloatArray = NDArray[np.float64]
 SCALES_S = (1, 2, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 7200, 21600, 86400, 604800)
@@ -100,21 +98,6 @@ class Description:
 
 def describe(trace: Trace | Counts) -> Description:
     return _describe_counts(trace) if isinstance(trace, Counts) else _describe_requests(trace)
-
-
-def tables(description: Description) -> "list[Table]":
-    """The description for people."""
-    from sim.tracetables import description_tables
-
-    return description_tables(description)
-
-
-def figure(trace: Trace | Counts, description: Description) -> "Figure":
-    """Rate over time, dispersion over scales, and as far as the trace knows them: interarrival times, service times
-    or tokens, shares of versions, rate by hour of day."""
-    from sim.tracefigure import description_figure
-
-    return description_figure(trace, description)
 
 
 def spread(values: FloatArray | None) -> Spread | None:

@@ -8,9 +8,11 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter, PercentFormatter
 from numpy.typing import NDArray
 
-from sim.describe import Description, Group, successful_service_s, tells_interarrivals
-from sim.traces import Counts, Trace, clock_step_s
-from sim.tracetables import duration, rate
+from sim.text import duration
+from sim.traces.description import Description, Group, successful_service_s, tells_interarrivals
+from sim.traces.form import Counts, Trace
+from sim.traces.formats import clock_step_s
+from sim.traces.tables import rate
 
 # Okabe and Ito's colours, told apart by every kind of colour vision.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
@@ -24,20 +26,24 @@ LEAST_INDEX = 0.01
 Panel = Callable[[Axes], None]
 
 
-def description_figure(trace: Trace | Counts, description: Description) -> Figure:
-    """Two panels a row; where they are odd in number, rate over time takes the first row alone."""
+def figure(trace: Trace | Counts, description: Description) -> Figure:
+    """Rate over time, dispersion over scales, and as far as the trace knows them: interarrival times, service times
+    or tokens, shares of versions, rate by hour of day.
+
+    Two panels a row; where they are odd in number, rate over time takes the first row alone.
+    """
     panels = _panels(trace, description)
     rows = (len(panels) + 1) // 2
-    figure = Figure(figsize=(11, 3.4 * rows), layout="constrained")
-    grid = figure.add_gridspec(rows, 2)
+    drawn = Figure(figsize=(11, 3.4 * rows), layout="constrained")
+    grid = drawn.add_gridspec(rows, 2)
     wide = len(panels) % 2
     for i, panel in enumerate(panels):
         place = grid[0, :] if wide and i == 0 else grid[(i + wide) // 2, (i + wide) % 2]
-        axes = figure.add_subplot(place)
+        axes = drawn.add_subplot(place)
         axes.spines[["top", "right"]].set_visible(False)
         panel(axes)
-    figure.suptitle(f"{description.name}: {description.requests:,} requests in {duration(description.span_s)}")
-    return figure
+    drawn.suptitle(f"{description.name}: {description.requests:,} requests in {duration(description.span_s)}")
+    return drawn
 
 
 def _panels(trace: Trace | Counts, description: Description) -> list[Panel]:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from sim.tracefile import Finding, FloatArray, unknown
+from sim.traces.file import Finding, FloatArray, unknown
 
 
 @dataclass(frozen=True, eq=False)
