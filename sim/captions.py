@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from sim.plots import MOST_QUEUES
+from sim.plots import MOST_QUEUES, queues_in_parts
 from sim.plotstyle import MOST_POOLS
 from sim.result import Result
 from sim.text import clock, duration, listed, number, percent, seconds, short, usd
@@ -66,7 +66,7 @@ def caption(name: str, result: Result) -> str:
     pools = len(result.figures.by_version)
     if pools > MOST_POOLS and name in ("replicas", "queues", "response_tails"):
         words.append(f"Shown are the {MOST_POOLS} of {pools} pools that used the most replica-hours.")
-    if name == "queues":
+    if name == "queues" and queues_in_parts(result):
         words.append(
             f"Where it changes too often to draw, the line is the mean of each {_part(result)}, the shade its peak."
         )

@@ -28,7 +28,7 @@ class Conclusion:
 
 def conclusion(result: Result) -> Conclusion:
     """The objective first, then all else that is worth a sentence."""
-    parts = (_objective, _margin, _served, _times, _cost, _utilization, _scaling, _agreement)
+    parts = (_objective, _alone, _margin, _served, _times, _cost, _utilization, _scaling, _agreement)
     return Conclusion(objective_state(result), tuple(words for part in parts for words in part(result)))
 
 
@@ -100,6 +100,21 @@ def _objective_words(result: Result, slo: Slo, share: str) -> str:
 
 def _deadline_words(result: Result) -> str:
     return listed(f"{c.name}: {seconds(c.deadline_s)}" for c in deadlines(result))
+
+
+def _alone(result: Result) -> Iterator[str]:
+    """Versions and classes that the figure over all hides: they do not reach what is asked for on their own."""
+    slo = result.scenario.slo
+    groups = [*result.figures.by_version.items(), *result.figures.by_class.items()]
+    if slo is None or len(groups) == 2 or objective_state(result) != "met":
+        return
+    short = [
+        f"{name} ({estimate(group.slo_attainment, '%')})"
+        for name, group in groups
+        if group.slo_attainment is not None and group.slo_attainment.value < slo.quantile
+    ]
+    if short:
+        yield f"Taken alone, this does not hold for {listed(short)}."
 
 
 def _margin(result: Result) -> Iterator[str]:

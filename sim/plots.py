@@ -56,6 +56,8 @@ MOST_QUEUES = 480
 STATES = ("replicas_ready", "replicas_starting", "replicas_draining")
 QUANTILES = {"p99": "#B4BDC6", "p95": SLATE, "p50": INK}
 SMALLEST_SHARE = 1e-5
+WORTH_TELLING = 5e-4
+"""The share of requests from which it matters that a distribution leaves them out."""
 NONE_COMPLETED = "no request was completed"
 LOG_FROM = 100.0
 """A ratio of the largest to the smallest quantile from which a linear axis would hide the small ones."""
@@ -319,10 +321,22 @@ def _paid_usd(result: Result, pool: str, at_s: Floats) -> Floats:
     return paid
 
 
-def _thinned(rows: "pd.DataFrame", columns: list[str], how: str, most: int) -> "pd.DataFrame":
-    """Time and these columns where something changes; of what changes more often the mean, or maximum, of parts."""
+def queues_in_parts(result: Result) -> bool:
+    """Whether some queue changes so often that means and maxima of parts are drawn."""
+    histories = (_first(result, pool) for pool in shown_pools(result))
+    return any(_changed(rows, ["requests_queued"]).sum() > MOST_QUEUES for rows in histories)
+
+
+def _changed(rows: "pd.DataFrame", columns: list[str]) -> "pd.Series[bool]":
+    """Which rows differ from those before them; and the last."""
     changed = rows[columns].ne(rows[columns].shift()).any(axis=1)
     changed.iloc[-1] = True
+    return changed
+
+
+def _thinned(rows: "pd.DataFrame", columns: list[str], how: str, most: int) -> "pd.DataFrame":
+    """Time and these columns where something changes; of what changes more often the mean, or maximum, of parts."""
+    changed = _changed(rows, columns)
     if changed.sum() <= most:
         return rows.loc[changed, ["time_s", *columns]]
     part = np.arange(len(rows)) * most // len(rows)
@@ -369,7 +383,7 @@ def _not_drawn(result: Result) -> Iterator[tuple[str, str]]:
     lost = counts.rejected + counts.abandoned + counts.failed
     if result.scenario.slo:
         yield f"dashed: SLO, {seconds(result.scenario.slo.response_s)}", ALARM
-    if lost:
+    if lost > WORTH_TELLING * counts.arrived:
         yield f"not drawn: {percent(lost / counts.arrived)} of the requests, never served", FAINT
-    if counts.waiting:
+    if counts.waiting > WORTH_TELLING * counts.arrived:
         yield f"not drawn: {percent(counts.waiting / counts.arrived)} of the requests, still there at the end", FAINT

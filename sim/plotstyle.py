@@ -30,8 +30,8 @@ PAPER = {"facecolor": "white", "edgecolor": "none", "alpha": 0.85, "pad": 1.5}
 MOST_POOLS = len(PALETTE)
 WIDTH_IN = 9.6
 PNG_DPI = 150
-MOST_ON_TOP = 60
-"""Characters of a legend that fit beside a title; a longer one goes to the right."""
+CHARACTERS = 115
+"""So many of a legend fit over a panel that is as wide as the figure; those of a title are bolder."""
 TICKS = {
     "s": (1, 2, 5, 10, 15, 20, 30),
     "min": (0.5, 1, 2, 5, 10, 15, 20, 30),
@@ -216,7 +216,9 @@ def legend(ax: Axes, names: Sequence[str] | None = None, handles: Sequence[Any] 
     if handles is None or names is None:
         handles, names = ax.get_legend_handles_labels()
     look: dict[str, Any] = {"handlelength": 1.4, "columnspacing": 1.4, "borderaxespad": 0.2}
-    if sum(len(name) + 5 for name in names) <= MOST_ON_TOP:
+    place = ax.get_subplotspec()
+    room = CHARACTERS / (place.get_gridspec().ncols if place else 1) - 1.3 * len(ax.get_title(loc="left"))
+    if sum(len(name) + 5 for name in names) <= room:
         look |= {"loc": "lower right", "bbox_to_anchor": (1.0, 1.0), "ncols": max(len(names), 1)}
     else:
         look |= {"loc": "upper left", "bbox_to_anchor": (1.01, 1.0)}

@@ -13,7 +13,7 @@ from sim.conclusions import conclusion, objective_state, policy_words
 from sim.intervals import Estimate
 from sim.result import Result
 from sim.run import simulate
-from sim.scenario import Claim, Model, Replicas, RequestClass, Scenario, Slo, Version
+from sim.scenario import Claim, Model, Replicas, RequestClass, Scenario, Slo, Version, Weighted
 from sim.service import Constant, Exponential
 
 
@@ -59,6 +59,15 @@ def test_the_objective_is_met_missed_or_open_in_so_many_words(brief: Result) -> 
     assert met in words(judged(brief, 0.96, 0.97, 0.98))
     assert "The objective is missed: 91.0 % [90.0, 92.0]" in words(judged(brief, 0.90, 0.91, 0.92))
     assert "It is open whether the objective is met" in words(judged(brief, 0.90, 0.95, 0.97))
+
+
+def test_a_slow_version_does_not_hide_behind_a_fast_one() -> None:
+    fast = scenario().models[0].versions[0]
+    slow = replace(fast, name="v2", service=Exponential(mean_s=4.0))
+    model = Model(name="m", routing=Weighted(weights={"v1": 50, "v2": 1}), versions=(fast, slow))
+    result = simulate(scenario(models=(model,), horizon_s=20000.0))
+    assert conclusion(result).state == "met"
+    assert "Taken alone, this does not hold for m/v2 (" in words(result)
 
 
 def test_without_an_interval_the_value_decides(brief: Result) -> None:

@@ -155,7 +155,10 @@ def test_replicas_that_start_are_pale_until_they_are_ready(busy: Result) -> None
 
 
 def test_a_longest_queue_is_not_lost_in_a_long_run(busy: Result, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plots, "MOST_QUEUES", 10_000)
+    assert "the shade its peak" not in caption("queues", busy)
     monkeypatch.setattr(plots, "MOST_QUEUES", 10)
+    assert "the shade its peak" in caption("queues", busy)
     queued = busy.pools.loc[busy.pools["pool"] == "m/v1", "requests_queued"]
     ax = plots.queues(busy)
     shade = ax.collections[0].get_paths()[0].get_extents()
