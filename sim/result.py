@@ -116,6 +116,11 @@ class Result:
             "verdicts": [v.to_json() for v in self.verdicts],
         }
 
+    def _repr_html_(self) -> str:
+        from sim.report import summary_html
+
+        return summary_html(self)
+
     def save(self, folder: Path) -> None:
         """Write everything into a folder, whole or not at all; a result that was there before is replaced.
 
