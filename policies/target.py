@@ -33,7 +33,10 @@ class TargetSpec:
 
 @dataclass(slots=True)
 class Target:
-    """ceil(busy slots / (slots a replica * target)), unless utilisation over target is within the tolerance of 1."""
+    """ceil(busy slots / (slots a replica * target)), unless utilisation over target is within the tolerance of 1.
+
+    Never shrinks while replicas are starting, and starts one where requests wait before none.
+    """
 
     pools: Pools
     utilization: float
@@ -70,4 +73,8 @@ class Target:
             if abs(ratio - 1) <= self.tolerance:
                 return Reason(ready, f"{used}, {ratio:.2f} of the target: within the tolerance")
         wish = ceil(busy / (pool.slots * self.utilization) - 1e-9)
-        return Reason(wish, f"{used} / ({pool.slots} slots a replica x {self.utilization:g})")
+        reason = Reason(wish, f"{used} / ({pool.slots} slots a replica x {self.utilization:g})")
+        if reading.starting and reading.wanted is not None and wish < reading.wanted:
+            # Replicas that cannot be busy yet say nothing of how many are needed.
+            return reason.limited("start-up", reading.wanted, f"{reading.starting} replicas are still starting")
+        return reason.limited("cold start", max(wish, 1), "requests are waiting") if reading.total.queued else reason

@@ -10,7 +10,6 @@ from sim.result import Result
 from sim.scenario import RequestClass, Slo
 from sim.summary import Counts
 from sim.text import estimate, listed, number, percent, seconds, usd
-from sim.verdicts import Verdict
 
 State = Literal["met", "missed", "open", "none"]
 """Of the objective; `open` where the interval spans it, `none` where there is none or no request to judge by."""
@@ -46,13 +45,6 @@ def objective_state(result: Result) -> State:
     if low >= slo.quantile:
         return "met"
     return "missed" if high < slo.quantile else "open"
-
-
-def verdict_words(verdict: Verdict) -> str:
-    """Where a figure lies; without an interval nothing can be said."""
-    if isnan(verdict.simulated.low) or isnan(verdict.simulated.high):
-        return "not decided: the simulation has no interval"
-    return f"{'inside' if verdict.inside else 'outside'} the simulated interval"
 
 
 def policy_words(result: Result) -> str:
@@ -200,4 +192,4 @@ def _scaling(result: Result) -> Iterator[str]:
 def _agreement(result: Result) -> Iterator[str]:
     for verdict in result.verdicts:
         says = f"{verdict.source[:1].upper()}{verdict.source[1:]} says {seconds(verdict.says_s)}"
-        yield f"{says} for the {verdict.measure}: {verdict_words(verdict)}."
+        yield f"{says} for the {verdict.measure}: {verdict.words}."

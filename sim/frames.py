@@ -149,7 +149,8 @@ def _summary_rows(summary: Summary) -> Iterator[tuple[str, str, str, float, floa
             e = group.slo_attainment
             yield kind, name, "slo_attainment", e.value, e.low, e.high
         for what in ("utilization", "replica_hours", "cost", "scale_events"):
-            yield kind, name, what, getattr(group, what), np.nan, np.nan
+            value = getattr(group, what)
+            yield kind, name, what, np.nan if value is None else value, np.nan, np.nan
 
 
 def _scopes(runs: Sequence[Run], scenario: Scenario) -> Iterator[tuple[str, list[Requests]]]:

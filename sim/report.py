@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from policies import specfile
 from policies.spec import plain
-from sim.conclusions import Conclusion, attained, conclusion, deadlines, policy_words, verdict_words
+from sim.conclusions import Conclusion, attained, conclusion, deadlines, policy_words
 from sim.files import write_whole
 from sim.intervals import Estimate
 from sim.measures import WINDOWS
@@ -247,7 +247,7 @@ def _verdicts(result: Result) -> list[dict[str, str]]:
             "says": seconds(v.says_s),
             "simulated": value_and_interval(v.simulated, "s")[0],
             "interval": value_and_interval(v.simulated, "s")[1],
-            "words": verdict_words(v),
+            "words": v.words,
             "state": "none" if isnan(v.simulated.low) else "met" if v.inside else "missed",
             "note": v.note,
         }

@@ -1,5 +1,6 @@
 """The figures of a run, overall and by model, version and request class, each with its 95 % interval."""
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
@@ -13,10 +14,13 @@ from sim.cluster import Outcome, Requests
 from sim.history import DecisionRow, PoolRow
 from sim.measures import Estimate, Sample, tail_warnings
 from sim.scenario import RequestClass, Scenario
+from sim.text import percent
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
+LATE = 0.4
+"""Share of the run that is cut as warm-up from which on the run is said to be too short."""
 UNSETTLED = 0.05
 """Share of the requests that are still there at the end from which on the queue is said not to have settled."""
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
@@ -61,7 +65,8 @@ class Group:
     utilization: float
     replica_hours: float
     cost: float
-    scale_events: float
+    scale_events: float | None
+    """None for a class: replicas are not of one class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +108,9 @@ class _Measured:
         self.waits = started | (requests.outcome == Outcome.ABANDONED)
         self.waited_s = np.where(started, waited_s, left_s)
         self.completed = completed
-        self.over_s = self.response_s / targets_s[requests.request_class]
+        self.over_target = self.response_s / np.where(np.isfinite(targets_s), targets_s, 1.0)[requests.request_class]
         # Somebody still there whose time is not up may yet meet the objective, or not.
-        self.decided = np.isfinite(targets_s[requests.request_class]) & (~present | (self.over_s > 1))
+        self.decided = np.isfinite(targets_s[requests.request_class]) & (~present | (self.over_target > 1))
 
     def members(self, pools: Sequence[int], classes: Sequence[int]) -> Mask:
         return np.isin(self.pool, pools) & np.isin(self.request_class, classes)
@@ -118,6 +123,7 @@ class Summarizer:
         self._scenario = scenario
         self._warmup_s = warmup_s
         self._end_s = runs[0].end_s
+        self._decisions = [row for run in runs for row in run.decisions]
         self._targets_s = np.array([_target_s(c, scenario) for c in scenario.traffic])
         self._runs = [_Measured(run, scenario, self._targets_s, warmup_s) for run in runs]
 
@@ -146,7 +152,7 @@ class Summarizer:
             utilization=_over(self._used("busy_s", pools, shares), self._used("serving_s", pools)),
             replica_hours=self._used("replica_hours", pools, shares),
             cost=self._used("cost", pools, shares),
-            scale_events=self._used("scale_events", pools),
+            scale_events=self._used("scale_events", pools) if len(classes) == len(self._scenario.traffic) else None,
         )
 
     def _counts(self, members: Sequence[Mask]) -> Counts:
@@ -177,7 +183,7 @@ class Summarizer:
         if not np.isfinite(self._targets_s[list(classes)]).any():
             return None
         decided = [m & run.decided for run, m in zip(self._runs, members, strict=True)]
-        return self._sample(decided, "over_s").share_at_most(1.0)
+        return self._sample(decided, "over_target").share_at_most(1.0)
 
     def _sample(self, members: Sequence[Mask], value: str) -> Sample:
         runs = [(run.arrival_s[m], getattr(run, value)[m]) for run, m in zip(self._runs, members, strict=True)]
@@ -205,8 +211,11 @@ class Summarizer:
     def _notes(self, overall: Group) -> Iterator[str]:
         r = overall.requests
         if r.waiting > UNSETTLED * r.arrived:
-            share = f"{r.waiting / r.arrived:.0%}"
-            yield f"{share} of the requests are still there at the end: in a longer run they would wait longer"
+            yield f"{percent(r.waiting / r.arrived)} of the requests are still there at the end: in a longer run they would wait longer"
+        if self._warmup_s > LATE * self._end_s:
+            cut = percent(self._warmup_s / self._end_s)
+            yield f"warm-up takes {cut} of the run: it has hardly settled, make it longer"
+        yield from self._silences()
         yield from tail_warnings(np.concatenate([run.work_s for run in self._runs]))
         if not self._scenario.stationary and len(self._runs) == 1:
             yield (
@@ -218,6 +227,13 @@ class Summarizer:
         doubtful = [f"{name} of {word}" for word, figures in times.items() for name, e in figures.items() if e.warnings]
         if doubtful:
             yield f"the run is too short to trust the intervals of {', '.join(doubtful)}; make it longer"
+
+    def _silences(self) -> Iterator[str]:
+        """Where a policy kept what there was at most ticks, the reason that it gave most often."""
+        reasons = Counter(row.because for row in self._decisions if row.wish is None)
+        if sum(reasons.values()) > len(self._decisions) / 2:
+            ((why, _),) = reasons.most_common(1)
+            yield f"the policy kept what there was at most ticks, mostly because {why}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,8 +278,8 @@ def plain_group(group: Group) -> dict[str, Any]:
         "requests": {name: getattr(group.requests, name) for name in Counts.__slots__},
         "wait_s": _plain_times(group.wait_s),
         "response_s": _plain_times(group.response_s),
-        "slo_attainment": None if attained is None else _finite(attained.value),
-        "slo_attainment_ci95": None if attained is None else [_finite(attained.low), _finite(attained.high)],
+        "slo_attainment": None if attained is None else finite(attained.value),
+        "slo_attainment_ci95": None if attained is None else [finite(attained.low), finite(attained.high)],
         "utilization": group.utilization,
         "replica_hours": group.replica_hours,
         "cost": group.cost,
@@ -274,12 +290,13 @@ def plain_group(group: Group) -> dict[str, Any]:
 def _plain_times(times: Mapping[str, Estimate]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name, estimate in times.items():
-        plain[name] = _finite(estimate.value)
-        plain[f"{name}_ci95"] = [_finite(estimate.low), _finite(estimate.high)]
+        plain[name] = finite(estimate.value)
+        plain[f"{name}_ci95"] = [finite(estimate.low), finite(estimate.high)]
     return plain
 
 
-def _finite(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """A number as JSON can have it: None where it is infinite or unknown."""
     return float(value) if np.isfinite(value) else None
 
 

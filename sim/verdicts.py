@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from math import isnan
 from typing import Any
 
 from sim.measures import Estimate
 from sim.scenario import Scenario
-from sim.summary import Summary
+from sim.summary import Summary, finite
 from sim.theory import Prediction, predictions
 
 
@@ -22,17 +23,25 @@ class Verdict:
     note: str = ""
 
     @property
-    def inside(self) -> bool:
+    def inside(self) -> bool | None:
+        """None where the simulation has no interval."""
+        if isnan(self.simulated.low) or isnan(self.simulated.high):
+            return None
         return self.simulated.low <= self.says_s <= self.simulated.high
 
     @property
     def words(self) -> str:
-        return "inside the interval" if self.inside else "outside the interval"
+        return {
+            True: "inside the interval",
+            False: "outside the interval",
+            None: "not decided: the simulation has no interval",
+        }[self.inside]
 
     def to_json(self) -> dict[str, Any]:
         known = asdict(self)
-        known["simulated"] = self.simulated.value
-        return {**known, "simulated_ci95": [self.simulated.low, self.simulated.high], "inside": self.inside}
+        known["simulated"] = finite(self.simulated.value)
+        ends = [finite(self.simulated.low), finite(self.simulated.high)]
+        return {**known, "simulated_ci95": ends, "inside": self.inside}
 
 
 def verdicts(scenario: Scenario, figures: Summary) -> list[Verdict]:

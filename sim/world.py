@@ -6,6 +6,7 @@ from itertools import count
 
 from simpy.events import Event
 
+from policies.bounded import Bounded
 from policies.decision import Decision
 from policies.loop import Action, ControlLoop
 from sim.disturbances import Crashes, shifting
@@ -58,7 +59,8 @@ class World:
             bounds,
             (stream / "scrape losses").generator(),
         )
-        self._loop = ControlLoop(scenario.policy.build(scenario.pools), sensor, Scaler(self.pools), self.history)
+        policy = Bounded(scenario.policy.build(scenario.pools), scenario.pools)
+        self._loop = ControlLoop(policy, sensor, Scaler(self.pools), self.history)
         self._plan_shifts()
         self.env.process(self._ticking())
 

@@ -1,3 +1,5 @@
+import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -35,6 +37,16 @@ def test_nothing_seen_is_unknown() -> None:
 def test_since_takes_all_after_a_restart() -> None:
     assert of(1.0, 3.0).since(of(1.0)) == of(3.0)
     assert of(1.0).since(of(1.0, 3.0)) == of(1.0)
+
+
+@pytest.mark.parametrize(("scv", "low", "high"), [(0.25, 0.25, 0.45), (0.5, 0.5, 0.8), (1.0, 1.0, 1.4)])
+def test_the_variability_of_a_gamma_law_is_not_read_too_low(scv: float, low: float, high: float) -> None:
+    values = np.random.default_rng(1).gamma(1 / scv, scv, 20_000)
+    bounds = tuple(m * 10.0**e for e in range(-3, 4) for m in (1, 2, 5))
+    counts = tuple(float(np.sum(values <= bound)) for bound in (*bounds, np.inf))
+    found = Histogram(bounds, counts, float(values.sum())).scv()
+    assert found is not None
+    assert low <= found <= high
 
 
 def test_equal_values_in_one_bucket_vary_by_no_more_than_the_bucket() -> None:

@@ -1,11 +1,14 @@
 """Fixed, schedule and target, and the loop that turns them."""
 
+from dataclasses import replace
+
 import pytest
 from pydantic import ValidationError
 
 from policies.decision import Decision
 from policies.fixed import FixedSpec
 from policies.loop import Action, ControlLoop
+from policies.observation import Observation
 from policies.schedule import ScheduleSpec, Step
 from policies.target import TargetSpec
 from policies.testing import Recording, Script, seen, traits
@@ -59,6 +62,21 @@ def test_target_lets_small_differences_be() -> None:
     policy = TargetSpec(utilization=0.5, window_s=60.0, tolerance=0.1).build(POOLS)
     policy.decide(seen(0.0, wanted=4, busy_s_total=0.0))
     assert policy.decide(seen(10.0, wanted=4, busy_s_total=43.0)).targets == {"m/v1": 4}
+
+
+def test_target_never_shrinks_while_replicas_start() -> None:
+    policy = TargetSpec().build(POOLS)
+    for time_s in (0.0, 10.0):
+        shown = seen(time_s, wanted=3, busy_s_total=0.0)
+        reading = replace(shown.pools["m/v1"], ready=0, starting=3)
+        decision = policy.decide(Observation(time_s, {"m/v1": reading}))
+    assert str(decision.reasons["m/v1"]).endswith("start-up: 0 -> 3 (3 replicas are still starting)")
+
+
+def test_target_starts_one_where_requests_wait_before_none() -> None:
+    policy = TargetSpec().build(POOLS)
+    policy.decide(seen(0.0, wanted=0, busy_s_total=0.0, queued=0))
+    assert policy.decide(seen(10.0, wanted=0, busy_s_total=0.0, queued=2)).targets == {"m/v1": 1}
 
 
 def test_target_keeps_what_there_is_without_readings() -> None:

@@ -35,7 +35,7 @@ def versions(draw: st.DrawFn, name: str) -> Version:
         service=draw(constant | st.just(Exponential(mean_s=2.0))),
         slots=draw(st.integers(1, 3)),
         startup=draw(constant),
-        replicas=Replicas(initial=draw(st.integers(0, 3)), at_most=5),
+        replicas=Replicas(initial=draw(st.integers(1, 3)), at_least=1, at_most=3),
         room=draw(st.none() | st.integers(0, 4)),
         failures=draw(st.none() | failures),
     )
@@ -167,6 +167,13 @@ def test_replicas_are_paid_for_from_start_until_gone(scenario: Scenario) -> None
         paid_s = later.replica_s_total - row.replica_s_total
         assert -1e-9 <= paid_s <= (later.time_s - row.time_s) * most + 1e-6
         assert later.serving_s_total <= later.replica_s_total + 1e-9
+
+
+@settings(deadline=None, max_examples=40)
+@given(scenarios())
+def test_no_pool_leaves_its_bounds(scenario: Scenario) -> None:
+    for rows in run(scenario).history.rows.values():
+        assert all(1 <= row.replicas_wanted <= 3 for row in rows)
 
 
 BUSY = one_pool([float(t) / 4 for t in range(60)], 2, 3.0, 6)
