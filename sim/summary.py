@@ -211,7 +211,8 @@ class Summarizer:
     def _notes(self, overall: Group) -> Iterator[str]:
         r = overall.requests
         if r.waiting > UNSETTLED * r.arrived:
-            yield f"{percent(r.waiting / r.arrived)} of the requests are still there at the end: in a longer run they would wait longer"
+            there = percent(r.waiting / r.arrived)
+            yield f"{there} of the requests are still there at the end: in a longer run they would wait longer"
         if self._warmup_s > LATE * self._end_s:
             cut = percent(self._warmup_s / self._end_s)
             yield f"warm-up takes {cut} of the run: it has hardly settled, make it longer"

@@ -32,8 +32,8 @@ class Verdict:
     @property
     def words(self) -> str:
         return {
-            True: "inside the interval",
-            False: "outside the interval",
+            True: "inside the simulated interval",
+            False: "outside the simulated interval",
             None: "not decided: the simulation has no interval",
         }[self.inside]
 

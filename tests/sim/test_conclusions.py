@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sim.arrivals import Poisson
-from sim.conclusions import conclusion, objective_state, policy_words
 from sim.intervals import Estimate
+from sim.report.conclusions import conclusion, objective_state, policy_words
 from sim.result import Result
 from sim.run import simulate
 from sim.scenario import Claim, Model, Replicas, RequestClass, Scenario, Slo, Version, Weighted

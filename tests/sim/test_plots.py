@@ -19,8 +19,8 @@ from matplotlib.figure import Figure
 from policies.schedule import ScheduleSpec, Step
 from sim import plots
 from sim.arrivals import Poisson, Times
-from sim.captions import alternative, caption
 from sim.plotstyle import colors, shown_pools, svg
+from sim.report.captions import alternative, caption
 from sim.result import Result
 from sim.run import simulate
 from sim.scenario import Model, Replicas, RequestClass, Scenario, Slo, Version, Weighted

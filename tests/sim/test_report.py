@@ -17,7 +17,8 @@ from policies.schedule import ScheduleSpec, Step
 from policies.stabilized import StabilizedSpec
 from sim.arrivals import Poisson, Times
 from sim.intervals import Estimate
-from sim.report import shortened, summary_html, unbroken, write_report
+from sim.report import summary_html, write_report
+from sim.report.page import shortened, unbroken
 from sim.result import Result, ResultError, read
 from sim.run import simulate
 from sim.scenario import Claim, Model, Replicas, RequestClass, Scenario, Slo, Version, Weighted
@@ -337,7 +338,7 @@ def test_a_browser_shows_it_without_complaint_and_without_the_network(busy: Resu
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine to look at the report with")
 def test_a_browser_complains_of_what_comes_from_outside(page: str, tmp_path: Path) -> None:
-    (tmp_path / "report.html").write_text(page.replace("<main>", '<main><img src="https://example.org/x.png">'))
+    (tmp_path / "report.html").write_text(page.replace("<main>", '<main><img src="http://127.0.0.1:9/x.png">'))
     _, complaints = looked_at(tmp_path / "report.html", tmp_path / "profile")
     assert "violates" in complaints[0]
 

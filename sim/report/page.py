@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from policies import specfile
 from policies.spec import plain
-from sim.conclusions import Conclusion, attained, conclusion, deadlines, policy_words
 from sim.files import write_whole
 from sim.intervals import Estimate
 from sim.measures import WINDOWS
+from sim.report.conclusions import Conclusion, attained, conclusion, deadlines, policy_words
 from sim.result import Result
 from sim.summary import Counts, Group
 from sim.text import NEVER, clock, duration, number, percent, seconds, usd, value_and_interval
@@ -256,9 +256,9 @@ def _verdicts(result: Result) -> list[dict[str, str]]:
 
 
 def _pictures(result: Result) -> Iterator[Picture]:
-    from sim.captions import alternative, caption
     from sim.plots import figures
     from sim.plotstyle import svg
+    from sim.report.captions import alternative, caption
 
     for name, figure in figures(result).items():
         source = f"data:image/svg+xml;base64,{b64encode(svg(figure)).decode()}"
