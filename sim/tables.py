@@ -3,15 +3,16 @@
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from sim.measures import Estimate
 from sim.result import Result
 from sim.summary import Group
-from sim.text import duration, estimate, number, percent, seconds
+from sim.text import duration, estimate, number, percent, seconds, value_and_interval
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-NARROWEST = 140
+NARROWEST = 132
 """Columns; where output is no terminal, or a narrower one, lines run on rather than break inside figures."""
 
 
@@ -78,8 +79,13 @@ def _times(result: Result) -> "Table":
     table = _table(title, "mean wait", "mean response", "p50", "p95", "p99")
     for label, group in _groups(result):
         quantiles = (group.response_s[name] for name in ("p50", "p95", "p99"))
-        table.add_row(label, *(estimate(e, "s") for e in (group.wait_s["mean"], group.response_s["mean"], *quantiles)))
+        table.add_row(label, *(_two_lines(e) for e in (group.wait_s["mean"], group.response_s["mean"], *quantiles)))
     return table
+
+
+def _two_lines(e: Estimate) -> str:
+    """The value above its interval: on one line five of them would not fit."""
+    return "\n".join(part for part in value_and_interval(e, "s") if part)
 
 
 def _resources(result: Result) -> "Table":
