@@ -6,15 +6,14 @@ takes to start, and checks its own prediction against the waits it sees.
 """
 
 from collections import deque
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import pairwise
 from math import ceil, sqrt
 from typing import Literal
 
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass as checked
 
+from policies.arrivals import Interval, RecentArrivals
 from policies.decision import Decision, Reason
 from policies.observation import Observation, PoolReading
 from policies.policy import Readings
@@ -26,8 +25,8 @@ from policies.windows import Window
 
 TARGETS = ("wait_s", "response_s", "mean_response_s")
 
-LARGEST_SCV = 50.0
-"""No variability above this is believed: beyond it lies a load that changes, which the rate and the trend follow."""
+LEAST_SCV, LARGEST_SCV = 0.001, 50.0
+"""Less variability is taken for none; more is not believed: that is a load that changes, which the rate follows."""
 
 ENOUGH = 100
 """So many services, or waits, must be seen before their mean and variability are believed."""
@@ -36,6 +35,9 @@ SCATTER = 2.0
 """Mean waits of one window differ by such a factor by chance alone, at the sizes that targets lead to."""
 
 LARGEST_CORRECTION = 10.0
+
+INTERVALS = 40
+"""The window is looked at in so many parts, or in as many as there are readings."""
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -68,11 +70,17 @@ class FcfsSpec:
     def build(self, pools: Pools) -> "Fcfs":
         """The policy. Raises `ValueError` for a target that the service time known beforehand rules out."""
         for pool in pools.values():
-            if self.wait_s is None and (stated := _stated(pool)):
-                self._servers_for_response(
-                    Load(rate_per_s=1e-6 / stated[0], service_s=stated[0], service_scv=stated[1])
-                )
+            stated = _stated(pool)
+            if self.wait_s is None and stated and stated[0] > 0:
+                self._check(pool.name, Load(rate_per_s=1e-6 / stated[0], service_s=stated[0], service_scv=stated[1]))
         return Fcfs(pools, self)
+
+    def _check(self, pool: str, hardly_any: "Load") -> None:
+        """Raise `ValueError` where even a request that is served at once misses the target."""
+        try:
+            self._servers_for_response(hardly_any)
+        except ValueError as fault:
+            raise ValueError(f"{pool}: {fault}") from fault
 
     def servers(self, load: "Load") -> int:
         """The fewest slots that meet the target, but no more than leave next to no wait.
@@ -118,8 +126,8 @@ class Load:
         """Mean waits are in proportion to the sum of the two SCVs (Allen and Cunneen 1978), so this scales both."""
         return replace(
             self,
-            arrival_scv=min(factor * self.arrival_scv, LARGEST_SCV),
-            service_scv=min(factor * self.service_scv, LARGEST_SCV),
+            arrival_scv=_believed(factor * self.arrival_scv),
+            service_scv=_believed(factor * self.service_scv),
         )
 
 
@@ -128,18 +136,19 @@ class Seen:
 
     def __init__(self, span_s: float) -> None:
         self.window = Window(span_s)
-        self._slots: deque[tuple[float, int]] = deque()
+        self._slots: deque[tuple[float, int | None]] = deque()
 
     def see(self, observation: Observation, pool: PoolTraits) -> None:
         self.window.see(observation, pool.name)
-        self._slots.append((observation.time_s, ready(observation.pools[pool.name]) * pool.slots))
+        ready = _ready(observation.pools[pool.name])
+        self._slots.append((observation.time_s, None if ready is None else ready * pool.slots))
         while self._slots[0][0] < observation.time_s - self.window.span_s:
             self._slots.popleft()
 
     @property
     def least_slots(self) -> int:
-        """Slots that were ready all the time."""
-        return min(slots for _, slots in self._slots)
+        """Slots that were ready all the time; 0 where that is unknown."""
+        return min(slots or 0 for _, slots in self._slots)
 
 
 @dataclass(slots=True)
@@ -159,7 +168,7 @@ class Fcfs:
 
     @property
     def memory_s(self) -> float:
-        return self.spec.window_s + self._oldest_s
+        return self.spec.window_s
 
     @property
     def _oldest_s(self) -> float:
@@ -174,93 +183,106 @@ class Fcfs:
             seen.see(observation, self.pools[name])
             wish = self._wish(self.pools[name], observation.pools[name], seen)
             if isinstance(wish, Reason):
-                reasons[name] = self._held(wish, observation.pools[name], seen.window)
+                wish = self._held(wish, observation.pools[name].wanted, seen.window.covered_s)
+            if isinstance(wish, Reason):
+                reasons[name] = wish
             else:
                 kept[name] = wish
         return Decision(reasons, kept)
 
     def _wish(self, pool: PoolTraits, reading: PoolReading, seen: Seen) -> Reason | str:
         """The wish for one pool, or in words what is missing for one."""
-        if reading.age_s is not None and reading.age_s > self._oldest_s:
-            return f"the last reading is {reading.age_s:.0f} s old"
-        rate = self._rate(pool, seen.window)
+        if reading.age_s is None or reading.age_s > self._oldest_s:
+            return "nothing was read yet" if reading.age_s is None else f"the last reading is {reading.age_s:.0f} s old"
+        recent = _recent(seen.window)
         service = _service(pool, seen.window)
-        if rate is None:
+        if recent is None:
             return "arrived_total was not read twice yet"
         if service is None:
             return "no service time is known: too few were seen and none is stated for the version"
-        if rate[0] <= 0:
-            return Reason(0, f"no arrivals in {seen.window.covered_s:.0f} s")
-        load = _with_variability(Load(rate_per_s=rate[0], service_s=service[0], service_scv=service[1]), seen.window)
-        return self._size(pool, reading, seen, load, rate[1])
+        rate_per_s, words = self._rate(pool, recent)
+        if rate_per_s <= 0:
+            return Reason(0, f"no arrivals in {recent.whole.length_s:.0f} s")
+        if service[0] <= 0:
+            return Reason(1, f"{words}, services that take no time")
+        load = _felt(Load(rate_per_s=rate_per_s, service_s=service[0], service_scv=service[1]), recent)
+        return self._size(pool, reading, seen, load, words)
 
-    def _size(self, pool: PoolTraits, reading: PoolReading, seen: Seen, load: Load, rate_words: str) -> Reason:
+    def _size(self, pool: PoolTraits, reading: PoolReading, seen: Seen, load: Load, words: str) -> Reason:
         slots = self.spec.servers(load)
-        words = f"{rate_words}, service {load.service_s:.3g} s, SCV {load.arrival_scv:.2g} and {load.service_scv:.2g}"
+        words += f", service {load.service_s:.3g} s, SCV {load.arrival_scv:.2g} of arrivals and {load.service_scv:.2g}"
+        words += " of services"
         factor = _longer_than_predicted(load, min(slots, seen.least_slots), seen.window)
         if factor > 1:
             slots = self.spec.servers(load.corrected(factor))
             words += f", both x {factor:.2g} for waits longer than predicted"
+        words += f": {slots} slots"
         backlog = self._backlog(pool, reading, seen.window, load)
         if backlog:
-            words += f"; {backlog} slots for a backlog of {seen.window.latest('queued'):.0f}"
+            words += f" and {backlog} for a backlog of {seen.window.latest('queued'):.0f}"
         return Reason(ceil((slots + backlog) / pool.slots), words)
 
-    def _rate(self, pool: PoolTraits, window: Window) -> tuple[float, str] | None:
+    def _rate(self, pool: PoolTraits, recent: RecentArrivals) -> tuple[float, str]:
         """Arrivals per second at the moment when a replica started now would be ready, and how that came about."""
-        long = window.rate_per_s("arrived_total")
-        if long is None:
-            return None
-        now = max(long, *(_least_rate(window, self.spec.rate_window_s / n) for n in (1, 2, 4)))
-        trend = window.trend("arrived_total", self.spec.rate_window_s)
-        if trend is None or trend[0] <= 2 * trend[1]:
-            return now, f"{now:.3g} arrivals/s"
-        ahead_s = self._ahead_s(pool)
-        coming = now + trend[0] * ahead_s
-        return coming, f"{now:.3g} arrivals/s, rising to {coming:.3g} in {ahead_s:.0f} s"
+        risen = (recent.risen_per_s(self.spec.rate_window_s / n) or 0.0 for n in (1, 2, 4))
+        now, ahead_s = max(recent.whole.rate_per_s, *risen), self._ahead_s(pool)
+        coming = now + recent.growth_per_s2 * ahead_s
+        if coming > now:
+            return coming, f"{now:.3g} arrivals/s, rising to {coming:.3g} in {ahead_s:.0f} s"
+        return now, f"{now:.3g} arrivals/s"
 
     def _ahead_s(self, pool: PoolTraits) -> float:
         return pool.startup_p95_s if self.spec.horizon_s is None else self.spec.horizon_s
 
     def _backlog(self, pool: PoolTraits, reading: PoolReading, window: Window, load: Load) -> int:
         """Slots for what will still be queued when they are ready; they have as long again to work it off."""
-        queued = window.latest("queued") or 0.0
+        queued, ready = window.latest("queued"), _ready(reading)
+        if queued is None or ready is None:
+            return 0
         usual = load.rate_per_s * self.spec.target_s
         ahead_s = self._ahead_s(pool)
         # Replicas that are starting now will serve for half of that time, in the mean.
-        slots = (ready(reading) + (reading.starting or 0) / 2) * pool.slots
-        left = queued + (load.offered - slots) * ahead_s / load.service_s
+        slots = (ready + (reading.starting or 0) / 2) * pool.slots
+        grown = (load.offered - slots) * ahead_s / load.service_s
+        # Where requests give up, a queue that could grow no longer does.
+        left = queued + (min(grown, 0.0) if window.rate_per_s("abandoned_total") else grown)
         if min(queued, left) <= usual:
             return 0
         return ceil((left - usual) * load.service_s / max(self.spec.target_s, ahead_s, load.service_s))
 
-    def _held(self, wish: Reason, reading: PoolReading, window: Window) -> Reason:
-        """Growing needs less evidence than shrinking."""
-        if window.covered_s >= self.spec.window_s / 2 or wish.final >= (reading.wanted or 0):
+    def _held(self, wish: Reason, wanted: int | None, covered_s: float) -> Reason | str:
+        """The wish, but no shrinking on the evidence of less than half a window; growing needs less."""
+        if covered_s >= self.spec.window_s / 2 or (wanted is not None and wish.final >= wanted):
             return wish
-        return wish.limited("evidence", reading.wanted or 0, f"only {window.covered_s:.0f} s were seen")
+        if wanted is None:
+            return f"only {covered_s:.0f} s were seen, and not how many replicas are wanted"
+        return wish.limited("evidence", wanted, f"only {covered_s:.0f} s were seen")
 
 
-def ready(reading: PoolReading) -> int:
-    """Replicas that are ready; as many as are wanted where that is unknown."""
-    return (reading.wanted or 0) if reading.ready is None else reading.ready
+def _ready(reading: PoolReading) -> int | None:
+    """Replicas that are ready; as many as are wanted where only that is known."""
+    return reading.wanted if reading.ready is None else reading.ready
 
 
 def _servers(load: Load, wait_s: float, quantile: float) -> int:
     return servers_for_wait(load.rate_per_s, load.service_s, wait_s, quantile, load.arrival_scv, load.service_scv)
 
 
-def _least_rate(window: Window, last_s: float) -> float:
-    """Arrivals per second of the last few seconds, less what chance may have added; 0 where that is unknown."""
-    grown = window.increase("arrived_total", last_s)
-    return max(0.0, grown[0] - 2 * sqrt(grown[0])) / grown[1] if grown else 0.0
+def _recent(window: Window) -> RecentArrivals | None:
+    """Arrivals in intervals of a 40th of the window, or as short as readings are; None before two readings."""
+    grown = window._growth("arrived_total", window.covered_s / INTERVALS)
+    return RecentArrivals(intervals) if (intervals := tuple(Interval(*i) for i in grown)) else None
+
+
+def _believed(scv: float) -> float:
+    return 0.0 if scv < LEAST_SCV else min(scv, LARGEST_SCV)
 
 
 def _stated(pool: PoolTraits) -> tuple[float, float] | None:
     """Mean and squared coefficient of variation of the service time as known beforehand."""
     if pool.service_s is None:
         return None
-    return pool.service_s, 1.0 if pool.service_scv is None else min(pool.service_scv, LARGEST_SCV)
+    return pool.service_s, 1.0 if pool.service_scv is None else _believed(pool.service_scv)
 
 
 def _service(pool: PoolTraits, window: Window) -> tuple[float, float] | None:
@@ -268,41 +290,17 @@ def _service(pool: PoolTraits, window: Window) -> tuple[float, float] | None:
     seen = window.histogram("service_s")
     if seen is None or seen.total < ENOUGH:
         return _stated(pool)
-    return seen.mean() or 0.0, min(seen.scv() or 0.0, LARGEST_SCV)
+    return seen.mean() or 0.0, _believed(seen.scv() or 0.0)
 
 
-def _with_variability(load: Load, window: Window) -> Load:
+def _felt(load: Load, recent: RecentArrivals) -> Load:
     """The load with the variability of its arrivals as a queue of the usual size for it would feel it."""
-    scale_s = window.covered_s / 40
-    counts = [n for _, n in window._growth("arrived_total", scale_s)]
-    if sum(counts) < ENOUGH:
-        return load
-    seen = {n * window.covered_s / len(counts): _burstiness(_by(n, counts)) for n in (1, 2, 4, 8)}
-    known = {length_s: min(index, LARGEST_SCV) for length_s, index in seen.items() if index is not None}
-    if not known:
+    known = {length_s: _believed(index) for length_s, index in recent.dispersion.items()}
+    if not known or recent.whole.count < ENOUGH:
         return load
     servers = int(load.offered + sqrt(load.offered)) + 1
     felt = effective_arrival_scv(known, load.rate_per_s, load.service_s, servers, load.service_scv)
-    return replace(load, arrival_scv=min(felt, LARGEST_SCV))
-
-
-def _by(n: int, counts: Sequence[float]) -> list[float]:
-    """Sums of n counts each; what is left over at the beginning is not in."""
-    return [sum(counts[i - n : i]) for i in range(len(counts), n - 1, -n)]
-
-
-def _burstiness(counts: Sequence[float]) -> float | None:
-    """Index of dispersion of counts in intervals of equal length, from each and its neighbour.
-
-    For Poisson arrivals the square of a difference over the sum is 1 in the mean at whatever rate, as the one is a
-    binomial part of the sum; so a rate that drifts does not count. One jump of five standard deviations does not
-    either: it is a change of load, which the rate follows. None with fewer than four neighbours.
-    """
-    squares = [(a - b) ** 2 / (a + b) for a, b in pairwise(counts) if a + b > 0]
-    if len(squares) < 4:
-        return None
-    greatest = max(squares)
-    return (sum(squares) - (greatest if greatest > 25 else 0.0)) / len(squares)
+    return replace(load, arrival_scv=_believed(felt))
 
 
 def _longer_than_predicted(load: Load, slots: int, window: Window) -> float:
