@@ -168,7 +168,7 @@ class Fcfs:
 
     @property
     def memory_s(self) -> float:
-        return self.spec.window_s
+        return 2 * self.spec.window_s
 
     @property
     def _oldest_s(self) -> float:

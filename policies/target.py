@@ -50,7 +50,7 @@ class Target:
 
     @property
     def memory_s(self) -> float:
-        return self.window_s
+        return 2 * self.window_s
 
     def decide(self, observation: Observation, /) -> Decision:
         reasons: dict[str, Reason] = {}

@@ -14,7 +14,10 @@ from policies.observation import Flow, Observation
 
 
 class Window:
-    """The readings of one pool that are at most `span_s` old, by the time at which they were taken."""
+    """The readings of one pool of the last `span_s`, by the time at which they were taken.
+
+    Empty when the newest is older than that: what no longer comes says nothing of now.
+    """
 
     def __init__(self, span_s: float) -> None:
         self.span_s = span_s
@@ -27,7 +30,10 @@ class Window:
             taken_s = observation.time_s - reading.age_s
             if not self._readings or taken_s > self._readings[-1][0]:
                 self._readings.append((taken_s, reading.total))
-        while self._readings and self._readings[0][0] < observation.time_s - self.span_s:
+        # Counted back from the last reading: a window as long as the time between two readings still holds both.
+        newest_s = self._readings[-1][0] if self._readings else observation.time_s
+        oldest_s = newest_s - self.span_s if newest_s >= observation.time_s - self.span_s else observation.time_s
+        while self._readings and self._readings[0][0] < oldest_s:
             self._readings.popleft()
 
     @property

@@ -48,6 +48,21 @@ def test_the_same_scrape_seen_twice_counts_once() -> None:
     assert window.rate_per_s("arrived_total") == 5.0
 
 
+def test_a_window_as_long_as_the_time_between_two_readings_holds_both() -> None:
+    window = Window(60.0)
+    window.see(seen(60.0, age_s=30.0, arrived_total=0), "m/v1")
+    window.see(seen(120.0, age_s=30.0, arrived_total=120), "m/v1")
+    assert window.rate_per_s("arrived_total") == 2.0
+
+
+def test_readings_that_no_longer_come_say_nothing_of_now() -> None:
+    window = Window(60.0)
+    for time_s in (0.0, 30.0, 60.0):
+        window.see(seen(time_s, arrived_total=time_s), "m/v1")
+    window.see(seen(130.0, age_s=70.0, arrived_total=60.0), "m/v1")
+    assert window.rate_per_s("arrived_total") is None
+
+
 def test_what_was_never_read_is_not_seen() -> None:
     window = Window(100.0)
     window.see(seen(10.0, age_s=None), "m/v1")
