@@ -16,8 +16,8 @@ help:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
 
-run: .venv/made ## run the customer-service scenario: table here, figures and report in out/
-	$(BIN)/poolwright run scenarios/customer-service.yaml --out out/customer-service --figures out/customer-service/figures
+run: .venv/made ## run the customer-service scenario: table here, report in out/
+	$(BIN)/poolwright run scenarios/customer-service.yaml --out out/customer-service
 
 test: check ## lint, types, import contracts and the test suite
 	$(BIN)/python -m pytest -n 2

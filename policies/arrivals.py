@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from math import sqrt
 
@@ -25,13 +26,13 @@ class Interval:
         return self.count / self.length_s
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class RecentArrivals:
     """Counts of arrivals in intervals that follow one another, the oldest first; at least one, none of no length."""
 
     intervals: tuple[Interval, ...]
 
-    @property
+    @cached_property
     def whole(self) -> Interval:
         return _together(self.intervals)
 
@@ -61,11 +62,11 @@ class RecentArrivals:
             return 0.0
         return max(0.0, min(_slope(a, b) for a, b in pairwise(quarters)))
 
-    @property
+    @cached_property
     def dispersion(self) -> Mapping[float, float]:
         """Index of dispersion (variance over mean) of counts, by length of interval in seconds; 1 for Poisson.
 
-        Lengths of which there are too few are left out.
+        What Poisson arrivals may well show by chance counts as 1 too. Lengths of which there are too few are left out.
         """
         found = {n: _dispersion(_runs(self.intervals, n)) for n in SIZES}
         each_s = self.whole.length_s / len(self.intervals)
@@ -74,7 +75,7 @@ class RecentArrivals:
     @property
     def _scatter(self) -> float:
         """Variance over mean of the counts of single intervals, at least that of Poisson counts."""
-        return max(1.0, _dispersion(self.intervals) or 1.0)
+        return max(1.0, next(iter(self.dispersion.values()), 1.0))
 
     def _within(self, last_s: float) -> Iterable[Interval]:
         for interval in reversed(self.intervals):
@@ -105,14 +106,25 @@ def _dispersion(intervals: Sequence[Interval]) -> float | None:
 
     Of the Poisson arrivals in two neighbouring intervals those in the second are a binomial part, whatever the rate.
     So the variance of how far off that part is, in its standard deviations, is 1 while the rate stays or drifts. One
-    jump does not count: it is a change of load, which the rate follows; several are bursts.
+    jump does not count: it is a change of load, which the rate follows; several are bursts. 1 too where it may be.
     """
     surprises = [_surprise(a, b) for a, b in pairwise(intervals) if a.count + b.count > 0]
     if len(surprises) < 4:
         return None
     usual = _without_jump(surprises)
     drift = sum(usual) / len(usual)
-    return sum((s - drift) ** 2 for s in usual) / len(usual)
+    index = sum((s - drift) ** 2 for s in usual) / len(usual)
+    return 1.0 if _may_be_chance(index, len(usual)) else index
+
+
+def _may_be_chance(index: float, pairs: int) -> bool:
+    """Whether Poisson counts may show such a dispersion: within two standard deviations of their law.
+
+    Neighbouring pairs share an interval, so the index is nearly chi-square over its degrees of freedom, of which there
+    are 2/3 as many as pairs; its cube root is nearly normal (Wilson and Hilferty 1931).
+    """
+    variance = 1.0 / (3.0 * pairs)
+    return bool(abs(index ** (1.0 / 3.0) - (1.0 - variance)) <= 2.0 * sqrt(variance))
 
 
 def _surprise(a: Interval, b: Interval) -> float:

@@ -296,7 +296,7 @@ def _service(pool: PoolTraits, window: Window) -> tuple[float, float] | None:
 def _felt(load: Load, recent: RecentArrivals) -> Load:
     """The load with the variability of its arrivals as a queue of the usual size for it would feel it."""
     known = {length_s: _believed(index) for length_s, index in recent.dispersion.items()}
-    if not known or recent.whole.count < ENOUGH:
+    if recent.whole.count < ENOUGH or all(index == 1.0 for index in known.values()):
         return load
     servers = int(load.offered + sqrt(load.offered)) + 1
     felt = effective_arrival_scv(known, load.rate_per_s, load.service_s, servers, load.service_scv)

@@ -70,6 +70,11 @@ def test_a_lost_reading_does_not_make_even_arrivals_bursty() -> None:
     assert index(RecentArrivals(tuple(even))) == pytest.approx(0.0)
 
 
+def test_what_poisson_counts_show_by_chance_counts_as_one() -> None:
+    found = [index(counted(*rng(seed).poisson(30.0, 40))) for seed in range(500)]
+    assert 0.93 < np.mean(np.array(found) == 1.0) < 0.98
+
+
 def test_too_few_intervals_tell_no_dispersion() -> None:
     assert counted(5, 9, 4, 7).dispersion == {}
 
