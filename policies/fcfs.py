@@ -270,7 +270,7 @@ def _servers(load: Load, wait_s: float, quantile: float) -> int:
 
 def _recent(window: Window) -> RecentArrivals | None:
     """Arrivals in intervals of a 40th of the window, or as short as readings are; None before two readings."""
-    grown = window._growth("arrived_total", window.covered_s / INTERVALS)
+    grown = window.growth("arrived_total", window.covered_s / INTERVALS)
     return RecentArrivals(intervals) if (intervals := tuple(Interval(*i) for i in grown)) else None
 
 

@@ -72,36 +72,6 @@ class Window:
         """A gauge at the last reading."""
         return getattr(self._readings[-1][1], gauge) if self._readings else None
 
-    def dispersion(self, counter: str, scale_s: float) -> float | None:
-        """Index of dispersion of a counter's growth in intervals of about `scale_s`: variance over mean.
-
-        1 for a Poisson stream at every scale; greater where arrivals cluster. None with fewer than four intervals.
-        """
-        grown = list(self._growth(counter, scale_s))
-        time_s = sum(dt for dt, _ in grown)
-        total = sum(n for _, n in grown)
-        if len(grown) < 4 or total <= 0:
-            return None
-        rate = total / time_s
-        # Each interval's own mean is rate * dt: intervals need not be equal.
-        squares = sum((n - rate * dt) ** 2 / (rate * dt) for dt, n in grown)
-        return squares / (len(grown) - 1)
-
-    def trend(self, counter: str, scale_s: float) -> tuple[float, float] | None:
-        """Slope of a counter's rate over time, per second squared, and its standard error, by least squares.
-
-        None with fewer than four intervals of about `scale_s`.
-        """
-        grown = list(self._growth(counter, scale_s))
-        if len(grown) < 4:
-            return None
-        ends: list[float] = []
-        for dt, _ in grown:
-            ends.append((ends[-1] if ends else 0.0) + dt)
-        middles = [end - dt / 2 for end, (dt, _) in zip(ends, grown, strict=True)]
-        rates = [n / dt for dt, n in grown]
-        return _line(middles, rates)
-
     def _within(self, last_s: float | None) -> Iterator[tuple[float, Flow]]:
         since_s = -float("inf") if last_s is None or not self._readings else self._readings[-1][0] - last_s
         return ((t, flow) for t, flow in self._readings if t >= since_s)
@@ -112,7 +82,7 @@ class Window:
             if value is not None and isfinite(value):
                 yield t, value
 
-    def _growth(self, counter: str, scale_s: float) -> Iterator[tuple[float, float]]:
+    def growth(self, counter: str, scale_s: float) -> Iterator[tuple[float, float]]:
         """(Duration, growth) of consecutive intervals at least `scale_s` long."""
         start: tuple[float, float] | None = None
         grown = 0.0
@@ -145,15 +115,3 @@ def _together(parts: list[Histogram]) -> Histogram:
     last = [p for p in parts if p.bounds == parts[-1].bounds]
     counts = tuple(sum(column) for column in zip(*(p.counts for p in last), strict=True))
     return Histogram(last[0].bounds, counts, sum(p.sum for p in last))
-
-
-def _line(x: list[float], y: list[float]) -> tuple[float, float] | None:
-    n = len(x)
-    mean_x = sum(x) / n
-    mean_y = sum(y) / n
-    spread = sum((a - mean_x) ** 2 for a in x)
-    if spread <= 0:
-        return None
-    slope = sum((a - mean_x) * (b - mean_y) for a, b in zip(x, y, strict=True)) / spread
-    rest = sum((b - mean_y - slope * (a - mean_x)) ** 2 for a, b in zip(x, y, strict=True))
-    return slope, (rest / (n - 2) / spread) ** 0.5

@@ -21,7 +21,7 @@ class Scrape:
     time_s: float
     total: Flow
     classes: Mapping[str, Flow]
-    replicas: tuple[ReplicaReading, ...]
+    replicas: tuple[ReplicaReading, ...] | None
 
 
 class Scraper:
@@ -39,8 +39,12 @@ class Scraper:
         classes: Mapping[str, Sequence[str]],
         bounds: tuple[float, ...],
         losses: np.random.Generator,
+        each_replica: bool,
     ) -> None:
-        """`classes` gives each pool its request classes in the scenario's order, "" for those of other models."""
+        """`classes` gives each pool its request classes in the scenario's order, "" for those of other models.
+
+        Replicas are looked at one by one only for `each_replica`, as few policies want that.
+        """
         self._env = env
         self._cluster = cluster
         self._pools = pools
@@ -48,6 +52,7 @@ class Scraper:
         self._classes = classes
         self._bounds = bounds
         self._losses = losses
+        self._each_replica = each_replica
         self._shown: dict[str, list[tuple[Counters, Flow]]] = {}
         self._scrapes: dict[str, deque[Scrape]] = {pool: deque() for pool in pools}
         env.process(self._scraping())
@@ -67,7 +72,8 @@ class Scraper:
         counters = self._cluster.counters(number)
         *each, total = self._flows(pool, [*counters, self._cluster.total(number)])
         classes = {name: shown for name, shown in zip(self._classes[pool], each, strict=True) if name}
-        return Scrape(self._env.now, total, classes, self._replicas(self._pools[pool]))
+        replicas = self._replicas(self._pools[pool]) if self._each_replica else None
+        return Scrape(self._env.now, total, classes, replicas)
 
     def _flows(self, pool: str, counters: Sequence[Counters]) -> list[Flow]:
         """The counters as a scrape shows them; the same flow as at the last scrape where nothing happened."""
@@ -77,8 +83,6 @@ class Scraper:
         return found
 
     def _replicas(self, pool: Replicas) -> tuple[ReplicaReading, ...]:
-        if "replicas" in self._control.unseen:
-            return ()
         return tuple(
             ReplicaReading(
                 name=str(r.birth),

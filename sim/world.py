@@ -50,6 +50,7 @@ class World:
         self.cluster = Reference(self.env, scenario, Workload(scenario, stream), bounds)
         self.pools = {name: self._replicas(i, name, stream) for i, name in enumerate(scenario.pools)}
         self.history = History(self.env, self.cluster, self.pools)
+        policy = Bounded(scenario.policy.build(scenario.pools), scenario.pools)
         sensor = Scraper(
             self.env,
             self.cluster,
@@ -58,8 +59,8 @@ class World:
             _classes(scenario),
             bounds,
             (stream / "scrape losses").generator(),
+            each_replica="replicas" in policy.readings.needed or "replicas" in policy.readings.assumed,
         )
-        policy = Bounded(scenario.policy.build(scenario.pools), scenario.pools)
         self._loop = ControlLoop(policy, sensor, Scaler(self.pools), self.history)
         self._plan_shifts()
         self.env.process(self._ticking())

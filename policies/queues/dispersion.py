@@ -5,6 +5,9 @@ from collections.abc import Mapping, Sequence
 
 from policies.queues import domain
 
+GRID = 200
+"""Times at which the largest likely backlog is looked for; it is flat there, so three digits are right."""
+
 
 def index_of_dispersion(counts: Sequence[float]) -> float | None:
     """Variance over mean of the arrivals counted in equal windows: 1 for Poisson, 0 for clockwork.
@@ -46,7 +49,8 @@ def effective_arrival_scv(
     # The largest likely backlog builds up over that time, of all, at which spread outruns drift the most.
     memory_s = 0.5 * busy * unit_s * (max(indices) + service_scv) / drift**2
     shortest_s = min(math.exp(known[0]), 1e-4 * memory_s)
-    times = np.geomspace(shortest_s, 10.0 * max(memory_s, windows[-1]), 1000)
-    index = np.interp(np.log(times), known, indices) + service_scv
+    logs = np.linspace(math.log(shortest_s), math.log(10.0 * max(memory_s, windows[-1])), GRID)
+    times = np.exp(logs)
+    index = np.interp(logs, known, indices) + service_scv
     backlog_s = np.max(np.sqrt(2.0 * busy * unit_s * times * index) - drift * times)
     return max(0.0, float(2.0 * backlog_s * drift / (busy * unit_s)) - service_scv)

@@ -1,6 +1,5 @@
 from itertools import pairwise
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -83,8 +82,7 @@ def test_a_window_that_was_fed_its_span_is_as_good_as_one_that_was_always_there(
     for k in range(max(0, len(totals) - 11 - more), len(totals)):
         new.see(seen(k * 10.0, arrived_total=totals[k]), "m/v1")
     assert old.increase("arrived_total") == new.increase("arrived_total")
-    assert old.dispersion("arrived_total", 10.0) == new.dispersion("arrived_total", 10.0)
-    assert old.trend("arrived_total", 10.0) == new.trend("arrived_total", 10.0)
+    assert list(old.growth("arrived_total", 10.0)) == list(new.growth("arrived_total", 10.0))
 
 
 @given(counts)
@@ -100,18 +98,14 @@ def test_increase_adds_up_whatever_restarts(steps: list[int]) -> None:
         assert found[0] == totals[-1]
 
 
-def test_even_arrivals_have_no_dispersion_and_clustered_ones_much() -> None:
-    assert fed(grown([10] * 12)).dispersion("arrived_total", 10.0) == 0.0
-    clustered = fed(grown([0, 0, 0, 40] * 5)).dispersion("arrived_total", 10.0)
-    assert clustered == pytest.approx(31.58, abs=0.01)
-    assert fed(grown([0, 0, 0, 40] * 5)).dispersion("arrived_total", 40.0) == 0.0
+def test_growth_comes_in_intervals_of_about_the_length_asked_for() -> None:
+    window = fed(grown([1, 2, 3, 4, 5]))
+    assert list(window.growth("arrived_total", 10.0)) == [(10.0, float(n)) for n in (1, 2, 3, 4, 5)]
+    assert list(window.growth("arrived_total", 15.0)) == [(20.0, 3.0), (20.0, 7.0)]
 
 
-def test_the_trend_of_a_growing_rate() -> None:
-    found = fed(grown([10, 20, 30, 40, 50])).trend("arrived_total", 10.0)
-    assert found is not None
-    assert found[0] == pytest.approx(0.1)
-    assert found[1] == pytest.approx(0.0, abs=1e-12)
+def test_growth_goes_on_over_a_restart() -> None:
+    assert list(fed([100, 120, 5, 15]).growth("arrived_total", 10.0)) == [(10.0, 20.0), (10.0, 5.0), (10.0, 10.0)]
 
 
 def test_histograms_add_up_over_a_restart() -> None:

@@ -2,11 +2,14 @@
 
 from dataclasses import replace
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from policies.bounded import Bounded
 from policies.loop import Turn
 from policies.observation import PoolReading
+from policies.policy import Readings
 from sim.arrivals import Poisson
 from sim.scenario import Control, Model, Replicas, RequestClass, Scenario, Version
 from sim.service import Exponential
@@ -61,11 +64,10 @@ def test_everything_lost_is_nothing_known() -> None:
 
 
 def test_a_hidden_reading_is_not_shown() -> None:
-    seen = readings(Control(lag_s=0.0, loss=0.0, unseen=("wait_s", "ready", "replicas")))[-1][1]
+    seen = readings(Control(lag_s=0.0, loss=0.0, unseen=("wait_s", "ready")))[-1][1]
     assert seen.total.wait_s is None
     assert seen.classes["chat"].wait_s is None
     assert seen.ready is None
-    assert seen.replicas is None
     assert seen.total.service_s is not None
 
 
@@ -82,3 +84,13 @@ def test_counters_only_grow_and_classes_add_up(scrape_s: float, lag_s: float, lo
         assert total.arrived_total == sum(c.arrived_total or 0.0 for c in reading.classes.values())
         assert total.wait_s.total == total.started_total
         assert total.response_s.total == total.completed_total
+
+
+def test_replicas_are_shown_one_by_one_to_policies_that_look_at_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert readings(Control())[-1][1].replicas is None
+    monkeypatch.setattr(Bounded, "readings", Readings(needed=frozenset({"replicas"})))
+    shown = readings(Control(lag_s=0.0, loss=0.0))[-1][1]
+    assert shown.replicas is not None
+    assert [replica.name for replica in shown.replicas] == ["0", "1", "2", "3", "4"]
+    assert sum(replica.utilization or 0.0 for replica in shown.replicas) == shown.total.in_service
+    assert all(replica.ready_since_s == 0.0 for replica in shown.replicas)
