@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
     import pandas as pd
 
-FRAMES = ("summary", "pools", "decisions", "course", "distribution")
 PACKAGES = ("poolwright", "simpy", "numpy", "scipy", "pandas", "pydantic")
 RECORD = "result.json"
 

@@ -53,7 +53,6 @@ LOOK_FOR = {
 }
 """Figure -> its title and what to look for."""
 BY_TICK = ("replicas", "queues", "cost")
-OF_ALL = ("rates", "response_quantiles", "response_distribution", "response_tails")
 
 
 def title(name: str) -> str:
