@@ -43,8 +43,7 @@ class RecentArrivals:
         """
         recent = _together(self._within(last_s))
         expected = self.whole.rate_per_s * recent.length_s
-        risen = recent.count - expected > CHANCE * sqrt(self._scatter * recent.count)
-        return recent.rate_per_s if risen else None
+        return recent.rate_per_s if self._beyond_chance(recent.count - expected, recent.count) else None
 
     @property
     def growth_per_s2(self) -> float:
@@ -57,8 +56,8 @@ class RecentArrivals:
         if len(quarters) < 4:
             return 0.0
         first, last = quarters[0], quarters[-1]
-        deviation = sqrt(self._scatter * (first.rate_per_s / first.length_s + last.rate_per_s / last.length_s))
-        if last.rate_per_s - first.rate_per_s <= CHANCE * deviation:
+        variance = first.rate_per_s / first.length_s + last.rate_per_s / last.length_s
+        if not self._beyond_chance(last.rate_per_s - first.rate_per_s, variance):
             return 0.0
         return max(0.0, min(_slope(a, b) for a, b in pairwise(quarters)))
 
@@ -72,10 +71,11 @@ class RecentArrivals:
         each_s = self.whole.length_s / len(self.intervals)
         return {n * each_s: index for n, index in found.items() if index is not None}
 
-    @property
-    def _scatter(self) -> float:
-        """Variance over mean of the counts of single intervals, at least that of Poisson counts."""
-        return max(1.0, next(iter(self.dispersion.values()), 1.0))
+    def _beyond_chance(self, excess: float, poisson_variance: float) -> bool:
+        """Whether arrivals as bursty as these would hardly ever show so much more."""
+        deviations = excess / sqrt(poisson_variance) if poisson_variance > 0 else 0.0
+        # Dispersion is dear, and asked only where Poisson arrivals would hardly ever show so much.
+        return deviations > CHANCE and deviations > CHANCE * sqrt(next(iter(self.dispersion.values()), 1.0))
 
     def _within(self, last_s: float) -> Iterable[Interval]:
         for interval in reversed(self.intervals):

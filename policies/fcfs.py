@@ -295,8 +295,10 @@ def _service(pool: PoolTraits, window: Window) -> tuple[float, float] | None:
 
 def _felt(load: Load, recent: RecentArrivals) -> Load:
     """The load with the variability of its arrivals as a queue of the usual size for it would feel it."""
+    if recent.whole.count < ENOUGH:
+        return load
     known = {length_s: _believed(index) for length_s, index in recent.dispersion.items()}
-    if recent.whole.count < ENOUGH or all(index == 1.0 for index in known.values()):
+    if all(index == 1.0 for index in known.values()):
         return load
     servers = int(load.offered + sqrt(load.offered)) + 1
     felt = effective_arrival_scv(known, load.rate_per_s, load.service_s, servers, load.service_scv)
