@@ -11,10 +11,17 @@ from functools import cached_property
 from policies.queues import palm
 from policies.queues.erlang import Delay
 
+LEAST_SCV = 1e-9
+"""A smaller squared coefficient of variation counts as none."""
+
 
 @dataclass(frozen=True)
 class Fit:
     scv: float
+
+    def __post_init__(self) -> None:
+        if self.scv < LEAST_SCV:
+            object.__setattr__(self, "scv", 0.0)
 
     @cached_property
     def phases(self) -> tuple[tuple[float, float], tuple[float, float]]:

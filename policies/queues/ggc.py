@@ -10,7 +10,7 @@ from functools import cached_property
 
 from policies.queues import domain, squareroot
 from policies.queues.erlang import MMC, Delay
-from policies.queues.fit import Fit
+from policies.queues.fit import LEAST_SCV, Fit
 from policies.queues.roots import quantile, root
 
 
@@ -35,6 +35,10 @@ class GGC:
     def __post_init__(self) -> None:
         domain.not_negative(arrival_scv=self.arrival_scv, service_scv=self.service_scv)
         _ = self.markovian
+        for name in ("arrival_scv", "service_scv"):
+            # Below this the transforms of the fitted laws are noise, and their root may never be found.
+            if getattr(self, name) < LEAST_SCV:
+                object.__setattr__(self, name, 0.0)
 
     @cached_property
     def markovian(self) -> MMC:

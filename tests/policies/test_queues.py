@@ -293,3 +293,15 @@ def test_nothing_arrives_nothing_is_needed():
 def test_the_impossible_is_refused_with_the_way_out(call, says):
     with pytest.raises(ValueError, match=says):
         call()
+
+
+@pytest.mark.parametrize(
+    ("arrival_scv", "service_scv"), [(5e-324, 20.0), (0.0, 5e-324), (5e-324, 5e-324), (1e-200, 1.0)]
+)
+def test_hardly_any_variability_is_none(arrival_scv: float, service_scv: float) -> None:
+    rounded = (0.0 if arrival_scv < 1e-9 else arrival_scv, 0.0 if service_scv < 1e-9 else service_scv)
+    found = servers_for_wait(50.0, 1.0, 5.0, 0.95, arrival_scv, service_scv)
+    assert found == servers_for_wait(50.0, 1.0, 5.0, 0.95, *rounded)
+    assert servers_for_response(5.0, 1.0, 9.0, 0.9, 1.0, service_scv) == servers_for_response(
+        5.0, 1.0, 9.0, 0.9, 1.0, rounded[1]
+    )
