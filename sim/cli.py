@@ -218,7 +218,6 @@ def _present(result: "Result", as_json: bool, figures: Path | None) -> None:
         from sim.plots import save_figures
         from sim.report import write_report
 
-        figures.mkdir(parents=True, exist_ok=True)
         for path in [*save_figures(result, figures), write_report(result, figures / "report.html")]:
             print(f"wrote {path}", file=sys.stderr)
     if as_json:

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -29,8 +31,6 @@ class Arrivals:
     the model) serve it; `version` is the place of the version that a trace names.
     """
 
-    first: int
-    """Number of the first of these requests within its class, from 0."""
     arrival_s: Floats
     route: Floats | None
     patience_s: Floats | None
@@ -70,7 +70,7 @@ class Feed:
             version = None if recorded.version is None else recorded.version[rows]
             work_s = {v: _known_or(recorded.service_s, rows, drawn) for v, drawn in work_s.items()}
             patience_s = _patience(recorded.patience_s, rows, patience_s)
-        return Arrivals(first, arrival_s, self._route(n) if self._route else None, patience_s, work_s, version)
+        return Arrivals(arrival_s, self._route(n) if self._route else None, patience_s, work_s, version)
 
     def _times_until(self, time_s: float) -> Floats:
         parts = [self._ahead]
@@ -124,14 +124,22 @@ def recording(request_class: RequestClass, model: Model) -> Recording | None:
     arrivals = request_class.arrivals
     if not isinstance(arrivals, TraceArrivals):
         return None
-    from sim.traces import Trace, read_trace
-
-    trace = read_trace(arrivals.file)
-    if not isinstance(trace, Trace):
-        raise TraceError(f"{arrivals.file}: holds {type(trace).__name__}, not requests; make a scenario of it first")
+    path = Path(arrivals.file)
+    trace = _read(arrivals.file, path.stat().st_mtime_ns if path.exists() else 0)
     rows = _rows(trace, arrivals.only_class, arrivals.file)
     version = _places(trace, model, rows, arrivals.file) if isinstance(model.routing, Recorded) else None
     return Recording(trace.time_s[rows], version, _at(trace.service_s, rows), _at(trace.patience_s, rows))
+
+
+@lru_cache(maxsize=4)
+def _read(file: str, _changed_ns: int) -> "Trace":
+    """The requests in a file: read once for all classes and replications, and again when it has changed."""
+    from sim.traces import Trace, read_trace
+
+    trace = read_trace(file)
+    if not isinstance(trace, Trace):
+        raise TraceError(f"{file}: holds {type(trace).__name__}, not requests; make a scenario of it first")
+    return trace
 
 
 def _rows(trace: "Trace", only_class: str | None, file: str) -> NDArray[np.int64]:
@@ -166,7 +174,10 @@ def _at(values: Floats | None, rows: NDArray[np.int64]) -> Floats | None:
 def _source(request_class: RequestClass, recorded: Recording | None, stream: Stream) -> Draws:
     arrivals = request_class.arrivals
     if isinstance(arrivals, TraceArrivals):
-        return arrivals.replay(recorded.arrival_s if recorded else np.empty(0))
+        try:
+            return arrivals.replay(recorded.arrival_s if recorded else np.empty(0))
+        except ValueError as fault:
+            raise TraceError(str(fault)) from fault
     return arrivals.source(stream)
 
 

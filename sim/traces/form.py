@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from sim.files import write_whole
 from sim.traces.file import Finding, FloatArray, unknown
 
 
@@ -138,12 +139,7 @@ def write_trace(path: str | os.PathLike[str], trace: Trace | Counts) -> None:
     writer.writerows(zip(*columns.values(), strict=True))
     path = Path(path)
     data = text.getvalue().encode()
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        aside.write_bytes(_gzip(data) if path.suffix == ".gz" else data)
-        aside.replace(path)
-    finally:
-        aside.unlink(missing_ok=True)
+    write_whole(path, _gzip(data) if path.suffix == ".gz" else data)
 
 
 def _gzip(data: bytes) -> bytes:

@@ -211,6 +211,27 @@ def test_a_trace_that_is_missing_is_told_where_it_is_named(tmp_path: Path, capsy
     assert "no such file" in line
 
 
+def test_a_trace_that_would_begin_again_too_soon_is_bad_input(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "log.csv").write_text("time_s,service_s\n0,1\n50,1\n")
+    path = tmp_path / "traced.yaml"
+    path.write_text(
+        SCENARIO.replace("{ kind: poisson, rate_per_s: 2 }", "{ kind: trace, file: log.csv, repeat_s: 20 }")
+    )
+    assert cli.main(["run", str(path)]) == 2
+    assert "repeat_s 20 cuts" in capsys.readouterr().err
+
+
+def test_a_trace_that_has_changed_is_read_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "traced.yaml"
+    path.write_text(SCENARIO.replace("{ kind: poisson, rate_per_s: 2 }", "{ kind: trace, file: log.csv }"))
+    for requests in (3, 5):
+        (tmp_path / "log.csv").write_text("time_s,service_s\n" + "".join(f"{t},1\n" for t in range(requests)))
+        cli.main(["run", str(path), "--json"])
+        assert json.loads(capsys.readouterr().out)["by_class"]["chat"]["requests"]["arrived"] == requests
+
+
 def test_a_trace_is_described(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trace = tmp_path / "log.csv"
     trace.write_text("time_s,service_s\n" + "".join(f"{t},{1 + t % 2}\n" for t in range(200)))
