@@ -14,6 +14,7 @@ from policies.queues.erlang import MMC
 from policies.queues.priorities import (
     NonPreemptive,
     PriorityClass,
+    mixture,
     preemptive_mmc_response_s,
     preemptive_response_s,
     servers_for_priorities,
@@ -152,7 +153,8 @@ def test_interruption_is_as_good_as_a_pool_of_ones_own_to_the_first(queue):
 
 
 def fewest_by_counting(meets, classes):
-    servers = domain.least(sum(x.offered for x in classes))
+    rate_per_s, service_s, _ = mixture(classes)
+    servers = domain.least(rate_per_s * service_s)  # as the queue adds up, whose last digit may be another
     while not meets(NonPreemptive(tuple(classes), servers)):
         servers += 1
     return servers
