@@ -1,15 +1,14 @@
 """The port between control and requests: what control processes may ask of a request plane."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import Any, Literal, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-TICKS_PER_S = 1 << 20
-"""Sums of times are kept as whole numbers of 2**-20 s, so that no order of summation can change them."""
+from sim.loghistogram import LogHistogram
 
 OnCrash = Literal["lose", "retry", "resume"]
 
@@ -25,52 +24,68 @@ class Outcome(IntEnum):
     FAILED = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Counters:
-    """One request class in one pool, as an engine counts it; times are sums in `TICKS_PER_S`.
+class Counter(IntEnum):
+    """The columns of `Cluster.look`; times are sums in `TICKS_PER_S`.
 
-    The histograms count values per bucket (not cumulated): bucket i holds values in (bound[i-1], bound[i]].
+    After them come the buckets of three histograms: wait (of each start), service and response (of each completion).
+    Bucket i of each counts values in (bound[i-1], bound[i]], the last one those above all bounds.
     """
 
-    queued: int
-    in_service: int
-    arrived: int
-    started: int
-    completed: int
-    failed: int
-    rejected: int
-    abandoned: int
-    busy: int
-    wait: int
-    service: int
-    response: int
-    wait_buckets: Sequence[int]
-    service_buckets: Sequence[int]
-    response_buckets: Sequence[int]
+    QUEUED = 0
+    IN_SERVICE = 1
+    ARRIVED = 2
+    STARTED = 3
+    COMPLETED = 4
+    FAILED = 5
+    REJECTED = 6
+    ABANDONED = 7
+    BUSY = 8
+    """Time spent serving, running services included."""
+    WAIT = 9
+    SERVICE = 10
+    RESPONSE = 11
 
 
-def together(counters: Iterable[Counters]) -> Counters:
-    """The sum of several classes' counters."""
-    every = list(counters)
-    counted = [c for c in every if c.arrived]
-    if len(counted) <= 1:
-        return (counted or every)[0]
-    return Counters(*(_sum([getattr(c, name) for c in counted], name) for name in Counters.__slots__))
+class Tallied(IntEnum):
+    """The columns of `Harvest.counts`."""
+
+    ARRIVED = 0
+    COMPLETED = 1
+    FAILED = 2
+    REJECTED = 3
+    ABANDONED = 4
+    MET = 5
+    """Completed within the target of their class."""
+    ABANDONED_WAIT = 6
+    """How long those that gave up had waited, in `TICKS_PER_S`."""
 
 
-def _sum(values: Sequence[Any], name: str) -> Any:
-    return tuple(map(sum, zip(*values, strict=True))) if name.endswith("_buckets") else sum(values)
+@dataclass(frozen=True, eq=False, slots=True)
+class Harvest:
+    """What happened since the harvest before, for each pool and request class.
+
+    `counts` has shape (pools, classes, `Tallied`). The histograms, one for each pool and class, are of waits, entered
+    at the start of service (and taken out again where a crash sends the request back), of service and of response
+    times, entered at completion.
+    """
+
+    counts: NDArray[np.int64]
+    wait: Sequence[Sequence[LogHistogram]]
+    service: Sequence[Sequence[LogHistogram]]
+    response: Sequence[Sequence[LogHistogram]]
 
 
 @dataclass(frozen=True, slots=True)
 class Requests:
-    """Every request of a run in order of arrival, one entry each; times not reached are NaN.
+    """Some of the requests of a run, one entry each; times not reached are NaN.
 
-    `start_s` is the last start of service; `leave_s` the end of service, or when the request gave up, was turned away
-    or lost; `slot` the slot that last served it, -1 where none did.
+    `number` counts the arrivals of the request's class from 0. `start_s` is the last start of service; `leave_s` the
+    end of service, or when the request gave up, was turned away or lost; `slot` the slot that last served it, -1 where
+    none did.
     """
 
     request_class: NDArray[np.int16]
+    number: NDArray[np.int64]
     pool: NDArray[np.int16]
     arrival_s: NDArray[np.float64]
     start_s: NDArray[np.float64]
@@ -78,6 +93,33 @@ class Requests:
     work_s: NDArray[np.float64]
     outcome: NDArray[np.int8]
     slot: NDArray[np.int32]
+
+    @classmethod
+    def together(cls, parts: Sequence["Requests"]) -> "Requests":
+        """All of them, in order of arrival; at one instant by class, then number."""
+        columns = {name: np.concatenate([getattr(part, name) for part in parts]) for name in cls.__slots__}
+        order = np.lexsort((columns["number"], columns["request_class"], columns["arrival_s"]))
+        return cls(**{name: column[order] for name, column in columns.items()})
+
+
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """Which requests to keep a record of, and who takes them as they leave, some at a time."""
+
+    share: float
+    """Of all requests, chosen by class and number: the same ones under every policy."""
+    sink: Callable[[Requests], None]
+
+
+def kept(request_class: int, number: int, share: float) -> bool:
+    """Whether a request belongs to the share to keep: its place in [0, 1), by the finaliser of SplitMix64."""
+    z = (number + 1) * 0x9E3779B97F4A7C15 + request_class * 0xD1342543DE82EF95 & MASK
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & MASK
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & MASK
+    return (z ^ z >> 31) >> 11 < share * 2.0**53
+
+
+MASK = (1 << 64) - 1
 
 
 class Cluster(Protocol):
@@ -113,14 +155,14 @@ class Cluster(Protocol):
         """Route this class's arrivals by these weights from now on."""
         ...
 
-    def counters(self, pool: int) -> Sequence[Counters]:
-        """One for each request class of the scenario, in its order; the same objects while nothing happens."""
+    def look(self, pool: int) -> NDArray[np.int64]:
+        """What is counted of a pool: a row for each request class, columns as `Counter` tells; the caller's own."""
         ...
 
-    def total(self, pool: int) -> Counters:
-        """The sum of `counters`; the same object while nothing happens."""
+    def harvest(self) -> Harvest:
+        """What happened since the last harvest; what is to be kept of it has gone to its sink."""
         ...
 
-    def requests(self) -> Requests:
-        """Every request that arrived so far."""
+    def present(self) -> Requests:
+        """The requests that are waiting or in service, in no order."""
         ...

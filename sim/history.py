@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from policies.decision import Reason
 from policies.loop import Turn
-from sim.cluster import TICKS_PER_S, Cluster
+from sim.cluster import Cluster, Counter
 from sim.environment import Environment
+from sim.loghistogram import TICKS_PER_S
 from sim.replicas import Replicas
 
 
@@ -73,7 +74,7 @@ class History:
 
     def _row(self, number: int, name: str) -> PoolRow:
         replicas = self._pools[name]
-        c = self._cluster.total(number)
+        *counts, busy = self._cluster.look(number)[:, : Counter.BUSY + 1].sum(axis=0).tolist()
         return PoolRow(
             time_s=self._env.now,
             pool=name,
@@ -83,15 +84,15 @@ class History:
             replicas_draining=replicas.draining,
             replica_s_total=replicas.paid_s,
             serving_s_total=replicas.serving_s,
-            requests_queued=c.queued,
-            requests_in_service=c.in_service,
-            requests_arrived_total=c.arrived,
-            requests_started_total=c.started,
-            requests_completed_total=c.completed,
-            requests_failed_total=c.failed,
-            requests_rejected_total=c.rejected,
-            requests_abandoned_total=c.abandoned,
-            busy_s_total=c.busy / TICKS_PER_S,
+            requests_queued=counts[Counter.QUEUED],
+            requests_in_service=counts[Counter.IN_SERVICE],
+            requests_arrived_total=counts[Counter.ARRIVED],
+            requests_started_total=counts[Counter.STARTED],
+            requests_completed_total=counts[Counter.COMPLETED],
+            requests_failed_total=counts[Counter.FAILED],
+            requests_rejected_total=counts[Counter.REJECTED],
+            requests_abandoned_total=counts[Counter.ABANDONED],
+            busy_s_total=busy / TICKS_PER_S,
         )
 
 

@@ -109,7 +109,7 @@ def _lacking(mean: Estimate, precision: float) -> float:
 
 
 def _run(world: World) -> Run:
-    return Run(world.cluster.requests(), world.rows(), world.history.decisions, world.env.now)
+    return Run(world.requests(), world.rows(), world.history.decisions, world.env.now)
 
 
 def _responses(run: Run) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

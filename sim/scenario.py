@@ -1,5 +1,6 @@
 """A scenario: everything that a run depends on, as checked values."""
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -223,6 +224,12 @@ class Scenario:
 
     def model(self, name: str) -> Model:
         return next(model for model in self.models if model.name == name)
+
+    def target_s(self, request_class: RequestClass) -> float:
+        """The response time that a class's requests should have; infinite where there is no objective."""
+        if request_class.deadline_s is not None:
+            return request_class.deadline_s
+        return self.slo.response_s if self.slo else math.inf
 
     @property
     def stationary(self) -> bool:

@@ -6,21 +6,24 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, count
 
 import numpy as np
+from numpy.typing import NDArray
 from simpy.events import Event
 
 from policies.histogram import Histogram
 from policies.observation import Flow, Observation, PoolReading, ReplicaReading
-from sim.cluster import TICKS_PER_S, Cluster, Counters
+from sim.cluster import Cluster, Counter
 from sim.environment import Environment, Phase
+from sim.loghistogram import TICKS_PER_S
 from sim.replicas import Replicas
 from sim.scenario import Control
 
 
 @dataclass(frozen=True, slots=True)
 class Scrape:
+    """One scrape of a pool, as `Cluster.look` counts; most are never read by a policy, so no flow is made of them."""
+
     time_s: float
-    total: Flow
-    classes: Mapping[str, Flow]
+    counters: NDArray[np.int64]
     replicas: tuple[ReplicaReading, ...] | None
 
 
@@ -53,7 +56,7 @@ class Scraper:
         self._bounds = bounds
         self._losses = losses
         self._each_replica = each_replica
-        self._shown: dict[str, list[tuple[Counters, Flow]]] = {}
+        self._shown: dict[str, tuple[Scrape, Flow, dict[str, Flow]]] = {}
         self._scrapes: dict[str, deque[Scrape]] = {pool: deque() for pool in pools}
         env.process(self._scraping())
 
@@ -69,18 +72,21 @@ class Scraper:
                     self._scrapes[pool].append(self._scrape(number, pool))
 
     def _scrape(self, number: int, pool: str) -> Scrape:
-        counters = self._cluster.counters(number)
-        *each, total = self._flows(pool, [*counters, self._cluster.total(number)])
-        classes = {name: shown for name, shown in zip(self._classes[pool], each, strict=True) if name}
         replicas = self._replicas(self._pools[pool]) if self._each_replica else None
-        return Scrape(self._env.now, total, classes, replicas)
+        return Scrape(self._env.now, self._cluster.look(number), replicas)
 
-    def _flows(self, pool: str, counters: Sequence[Counters]) -> list[Flow]:
-        """The counters as a scrape shows them; the same flow as at the last scrape where nothing happened."""
-        before = {id(c): (c, shown) for c, shown in self._shown.get(pool, ())}
-        found = [before[id(c)][1] if id(c) in before else flow(c, self._bounds) for c in counters]
-        self._shown[pool] = list(zip(counters, found, strict=True))
-        return found
+    def _flows(self, pool: str, scrape: Scrape) -> tuple[Flow, dict[str, Flow]]:
+        """The pool's flow, and that of each class: the same ones as long as the same scrape is shown."""
+        shown = self._shown.get(pool)
+        if shown is None or shown[0] is not scrape:
+            each = {
+                name: flow(row, self._bounds)
+                for name, row in zip(self._classes[pool], scrape.counters, strict=True)
+                if name
+            }
+            total = next(iter(each.values())) if len(each) == 1 else flow(scrape.counters.sum(axis=0), self._bounds)
+            shown = self._shown[pool] = (scrape, total, each)
+        return shown[1], shown[2]
 
     def _replicas(self, pool: Replicas) -> tuple[ReplicaReading, ...]:
         return tuple(
@@ -100,38 +106,33 @@ class Scraper:
             scrapes.popleft()
         last = scrapes[0] if scrapes and scrapes[0].time_s <= seen_s else None
         replicas = self._pools[pool]
-        reading = PoolReading(
-            wanted=replicas.wanted,
-            starting=replicas.starting,
-            ready=replicas.ready,
-            draining=replicas.draining,
-        )
-        if last is not None:
-            reading = replace(
-                reading,
-                age_s=self._env.now - last.time_s,
-                total=last.total,
-                classes=last.classes,
-                replicas=last.replicas,
-            )
+        gauges = {name: getattr(replicas, name) for name in ("wanted", "starting", "ready", "draining")}
+        if last is None:
+            return _without(PoolReading(**gauges), self._control.unseen)
+        total, classes = self._flows(pool, last)
+        age_s = self._env.now - last.time_s
+        reading = PoolReading(**gauges, age_s=age_s, total=total, classes=classes, replicas=last.replicas)
         return _without(reading, self._control.unseen)
 
 
-def flow(c: Counters, bounds: tuple[float, ...]) -> Flow:
-    """Counters as a scrape shows them."""
+def flow(counters: NDArray[np.int64], bounds: tuple[float, ...]) -> Flow:
+    """A row of `Cluster.look` as a scrape shows it."""
+    c = counters.tolist()
+    first, buckets = len(Counter), len(bounds) + 1
+    wait, service, response = (c[first + i * buckets : first + (i + 1) * buckets] for i in range(3))
     return Flow(
-        queued=c.queued,
-        in_service=c.in_service,
-        arrived_total=c.arrived,
-        started_total=c.started,
-        completed_total=c.completed,
-        failed_total=c.failed,
-        rejected_total=c.rejected,
-        abandoned_total=c.abandoned,
-        busy_s_total=c.busy / TICKS_PER_S,
-        wait_s=_histogram(bounds, c.wait_buckets, c.wait),
-        service_s=_histogram(bounds, c.service_buckets, c.service),
-        response_s=_histogram(bounds, c.response_buckets, c.response),
+        queued=c[Counter.QUEUED],
+        in_service=c[Counter.IN_SERVICE],
+        arrived_total=c[Counter.ARRIVED],
+        started_total=c[Counter.STARTED],
+        completed_total=c[Counter.COMPLETED],
+        failed_total=c[Counter.FAILED],
+        rejected_total=c[Counter.REJECTED],
+        abandoned_total=c[Counter.ABANDONED],
+        busy_s_total=c[Counter.BUSY] / TICKS_PER_S,
+        wait_s=_histogram(bounds, wait, c[Counter.WAIT]),
+        service_s=_histogram(bounds, service, c[Counter.SERVICE]),
+        response_s=_histogram(bounds, response, c[Counter.RESPONSE]),
     )
 
 

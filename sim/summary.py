@@ -13,7 +13,7 @@ from policies.pool import PoolTraits
 from sim.cluster import Outcome, Requests
 from sim.history import DecisionRow, PoolRow
 from sim.measures import Estimate, Sample, tail_warnings
-from sim.scenario import RequestClass, Scenario
+from sim.scenario import Scenario
 from sim.text import percent
 
 Floats = NDArray[np.float64]
@@ -124,7 +124,7 @@ class Summarizer:
         self._warmup_s = warmup_s
         self._end_s = runs[0].end_s
         self._decisions = [row for run in runs for row in run.decisions]
-        self._targets_s = np.array([_target_s(c, scenario) for c in scenario.traffic])
+        self._targets_s = np.array([scenario.target_s(c) for c in scenario.traffic])
         self._runs = [_Measured(run, scenario, self._targets_s, warmup_s) for run in runs]
 
     def summary(self) -> Summary:
@@ -259,13 +259,6 @@ def _usage(rows: Sequence[PoolRow], pool: PoolTraits, warmup_s: float) -> _Usage
         cost=hours * pool.cost_per_hour,
         scale_events=sum(a.replicas_wanted != b.replicas_wanted for a, b in pairwise(rows)),
     )
-
-
-def _target_s(c: RequestClass, scenario: Scenario) -> float:
-    """The response time that a class's requests should have; infinite where there is no objective."""
-    if c.deadline_s is not None:
-        return c.deadline_s
-    return scenario.slo.response_s if scenario.slo else np.inf
 
 
 def _over(part: float, whole: float) -> float:

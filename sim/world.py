@@ -9,6 +9,7 @@ from simpy.events import Event
 from policies.bounded import Bounded
 from policies.decision import Decision
 from policies.loop import Action, ControlLoop
+from sim.cluster import Keep, Requests
 from sim.disturbances import Crashes, shifting
 from sim.environment import Environment, Phase
 from sim.history import History, PoolRow
@@ -47,7 +48,8 @@ class World:
         self.scenario = scenario
         self.env = Environment()
         bounds = BOUNDS_S if scenario.slo is None else tuple(sorted({*BOUNDS_S, scenario.slo.response_s}))
-        self.cluster = Reference(self.env, scenario, Workload(scenario, stream), bounds)
+        self._left: list[Requests] = []
+        self.cluster = Reference(self.env, scenario, Workload(scenario, stream), bounds, Keep(1.0, self._left.append))
         self.pools = {name: self._replicas(i, name, stream) for i, name in enumerate(scenario.pools)}
         self.history = History(self.env, self.cluster, self.pools)
         policy = Bounded(scenario.policy.build(scenario.pools), scenario.pools)
@@ -68,6 +70,11 @@ class World:
     def run_through(self, time_s: float) -> None:
         """Simulate up to and at `time_s`."""
         self.env.run_through(time_s)
+
+    def requests(self) -> Requests:
+        """The requests of which a record is kept, in order of arrival."""
+        self.cluster.harvest()
+        return Requests.together([*self._left, self.cluster.present()])
 
     def rows(self) -> dict[str, list[PoolRow]]:
         """Pool -> its history, the present moment included."""

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from policies.schedule import ScheduleSpec, Step
 from sim import reference, replicas
 from sim.arrivals import Times
-from sim.cluster import Outcome, Requests
+from sim.cluster import Counter, Outcome, Requests
 from sim.scenario import Control, Failures, Model, Replicas, RequestClass, Scenario, Version, Weighted
 from sim.service import Constant, Exponential
 from sim.world import World
@@ -81,14 +81,14 @@ def check_conservation(world: World) -> None:
         gone = row.requests_completed_total + row.requests_failed_total
         turned_away = row.requests_rejected_total + row.requests_abandoned_total
         assert row.requests_arrived_total == gone + turned_away + row.requests_queued + row.requests_in_service
-    requests = world.cluster.requests()
+    requests = world.requests()
     for pool in range(2):
-        for k, counted in enumerate(world.cluster.counters(pool)):
+        for k, counted in enumerate(world.cluster.look(pool)):
             here = requests.outcome[(requests.pool == pool) & (requests.request_class == k)]
-            assert counted.arrived == len(here)
-            assert counted.queued + counted.in_service == np.sum(here == Outcome.PRESENT)
-            assert counted.completed == np.sum(here == Outcome.COMPLETED)
-            assert counted.abandoned == np.sum(here == Outcome.ABANDONED)
+            assert counted[Counter.ARRIVED] == len(here)
+            assert counted[Counter.QUEUED] + counted[Counter.IN_SERVICE] == np.sum(here == Outcome.PRESENT)
+            assert counted[Counter.COMPLETED] == np.sum(here == Outcome.COMPLETED)
+            assert counted[Counter.ABANDONED] == np.sum(here == Outcome.ABANDONED)
 
 
 def check_causality(requests: Requests, crashes: bool) -> None:
@@ -136,7 +136,7 @@ def one_pool(arrivals: list[float], servers: int, patience: float | None, room: 
 def test_every_request_is_somewhere_and_in_order(scenario: Scenario) -> None:
     world = run(scenario)
     check_conservation(world)
-    check_causality(world.cluster.requests(), any(v.failures for v in scenario.models[0].versions))
+    check_causality(world.requests(), any(v.failures for v in scenario.models[0].versions))
 
 
 @settings(deadline=None, max_examples=60)
@@ -144,7 +144,7 @@ def test_every_request_is_somewhere_and_in_order(scenario: Scenario) -> None:
 def test_no_slot_idles_while_somebody_waits(
     arrivals: list[float], servers: int, patience: float | None, room: int | None
 ) -> None:
-    requests = run(one_pool(arrivals, servers, patience, room)).cluster.requests()
+    requests = run(one_pool(arrivals, servers, patience, room)).requests()
     check_work_conservation(requests, servers)
     check_first_come_first_served(requests)
 
@@ -155,7 +155,7 @@ def test_the_same_seed_gives_the_same_bytes(scenario: Scenario) -> None:
     once, again = run(scenario), run(scenario)
     assert once.history.rows == again.history.rows
     for name in Requests.__slots__:
-        a, b = getattr(once.cluster.requests(), name), getattr(again.cluster.requests(), name)
+        a, b = getattr(once.requests(), name), getattr(again.requests(), name)
         assert a.tobytes() == b.tobytes()
 
 
@@ -184,7 +184,7 @@ def test_a_forgotten_abandonment_breaks_conservation(monkeypatch: pytest.MonkeyP
 
     def forgetful(pool: reference.Pool, request: reference.Request) -> None:
         give_up(pool, request)
-        pool.tallies[0].abandoned = 0
+        pool.tallies[0].counters[Counter.ABANDONED] = 0
 
     monkeypatch.setattr(reference.Pool, "_give_up", forgetful)
     with pytest.raises(AssertionError):
@@ -194,14 +194,14 @@ def test_a_forgotten_abandonment_breaks_conservation(monkeypatch: pytest.MonkeyP
 def test_a_lazy_dispatch_breaks_work_conservation(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference.Pool, "_dispatch_soon", lambda _pool: None)
     with pytest.raises(AssertionError):
-        check_work_conservation(run(BUSY).cluster.requests(), 2)
+        check_work_conservation(run(BUSY).requests(), 2)
 
 
 def test_a_service_cut_short_breaks_causality(monkeypatch: pytest.MonkeyPatch) -> None:
     leave = reference.Log.leave
     monkeypatch.setattr(reference.Log, "leave", lambda log, n, t, outcome: leave(log, n, t - 0.5, outcome))
     with pytest.raises(AssertionError):
-        check_causality(run(BUSY).cluster.requests(), crashes=False)
+        check_causality(run(BUSY).requests(), crashes=False)
 
 
 def test_a_generator_that_is_not_from_the_seed_breaks_determinism(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,7 +209,7 @@ def test_a_generator_that_is_not_from_the_seed_breaks_determinism(monkeypatch: p
 
     monkeypatch.setattr(streams.Stream, "generator", lambda _stream: np.random.default_rng())
     once, again = run(BUSY), run(BUSY)
-    assert once.cluster.requests().work_s.tobytes() != again.cluster.requests().work_s.tobytes()
+    assert once.requests().work_s.tobytes() != again.requests().work_s.tobytes()
 
 
 def test_a_last_in_first_out_queue_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -219,7 +219,7 @@ def test_a_last_in_first_out_queue_is_seen(monkeypatch: pytest.MonkeyPatch) -> N
 
     monkeypatch.setattr(reference, "OrderedDict", Backwards)
     with pytest.raises(AssertionError):
-        check_first_come_first_served(run(BUSY).cluster.requests())
+        check_first_come_first_served(run(BUSY).requests())
 
 
 def test_a_drain_that_forgets_the_bill_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

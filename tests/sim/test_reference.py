@@ -58,15 +58,15 @@ def run(
 
 
 def starts(world: World) -> list[float]:
-    return world.cluster.requests().start_s.tolist()
+    return world.requests().start_s.tolist()
 
 
 def ends(world: World) -> list[float]:
-    return world.cluster.requests().leave_s.tolist()
+    return world.requests().leave_s.tolist()
 
 
 def outcomes(world: World) -> list[str]:
-    return [Outcome(o).name.lower() for o in world.cluster.requests().outcome]
+    return [Outcome(o).name.lower() for o in world.requests().outcome]
 
 
 def trace(folder: Path, text: str) -> Trace:
@@ -131,7 +131,7 @@ def test_room_counts_those_who_wait_only() -> None:
 
 def test_the_longest_free_slot_is_next_then_the_lowest() -> None:
     world = run([0, 0, 0, 10, 11, 12], 3.0, replicas=1, slots=3)
-    assert world.cluster.requests().slot.tolist() == [0, 1, 2, 0, 1, 2]
+    assert world.requests().slot.tolist() == [0, 1, 2, 0, 1, 2]
 
 
 def test_a_new_replica_serves_once_it_has_started_up() -> None:
