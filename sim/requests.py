@@ -28,7 +28,8 @@ class Arrivals:
     """Requests of one class, in order of arrival; all arrays have one entry a request.
 
     `route` in [0, 1) picks a version by weight; `work_s[v]` is the time in a slot should version v (by its place in
-    the model) serve it; `version` is the place of the version that a trace names.
+    the model) serve it; `version` is the place of the version that a trace names; `balance` in [0, 1) picks a replica
+    where the model's balancer draws one.
     """
 
     arrival_s: Floats
@@ -36,6 +37,7 @@ class Arrivals:
     patience_s: Floats | None
     work_s: Mapping[int, Floats]
     version: NDArray[np.int64] | None = None
+    balance: Floats | None = None
 
     def __len__(self) -> int:
         return len(self.arrival_s)
@@ -50,6 +52,7 @@ class Feed:
         self._recorded = recording(request_class, model)
         self._times = _source(request_class, self._recorded, stream / "arrivals" / request_class.name)
         self._route = _route_draws(model, stream / "routing" / request_class.name)
+        self._balance = _balance_draws(model, stream / "balancing" / request_class.name)
         patience = request_class.patience_s
         self._patience = patience.sampler(stream / "patience" / request_class.name) if patience else None
         work = stream / "work" / request_class.name
@@ -70,7 +73,8 @@ class Feed:
             version = None if recorded.version is None else recorded.version[rows]
             work_s = {v: _known_or(recorded.service_s, rows, drawn) for v, drawn in work_s.items()}
             patience_s = _patience(recorded.patience_s, rows, patience_s)
-        return Arrivals(arrival_s, self._route(n) if self._route else None, patience_s, work_s, version)
+        route, balance = self._route(n) if self._route else None, self._balance(n) if self._balance else None
+        return Arrivals(arrival_s, route, patience_s, work_s, version, balance)
 
     def _times_until(self, time_s: float) -> Floats:
         parts = [self._ahead]
@@ -199,6 +203,10 @@ def _route_draws(model: Model, stream: Stream) -> Draws | None:
         users = model.routing.users
         return lambda n: _hashed((random(n) * users).astype(np.uint64))
     return random
+
+
+def _balance_draws(model: Model, stream: Stream) -> Draws | None:
+    return stream.generator().random if model.balancer in ("random", "two_choices") else None
 
 
 def _hashed(keys: NDArray[np.uint64]) -> Floats:

@@ -158,12 +158,33 @@ Routing = Annotated[Weighted | Sticky | Recorded, Field(discriminator="kind")]
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
+class Mcq:
+    """A queue for each request class, served in proportion to weights: self-clocked fair queueing (Golestani 1994)."""
+
+    kind: Literal["mcq"] = "mcq"
+    weights: Annotated[dict[Name, Positive], Field(min_length=1)]
+    """Request class -> its weight; 1 where not given."""
+
+
+Queue = Literal["fcfs", "lcfs", "sjf", "edf", "priority", "ps", "mcq", "gq"]
+
+Balancer = Literal["central", "round_robin", "random", "two_choices", "join_shortest_queue", "least_outstanding"]
+
+
+@dataclass(frozen=True, kw_only=True, config=STRICT)
 class Model:
     """A service with a name; it owns a graph of versions."""
 
     name: Name
-    queue: Literal["fcfs"] = "fcfs"
-    """The queue before each pool: first come, first served."""
+    queue: Queue | Mcq = "fcfs"
+    """Who is served next: the first that came (`fcfs`), the last (`lcfs`), the least work (`sjf`), the earliest
+    deadline (`edf`), the class of the lowest priority number (`priority`, `mcq`) or furthest behind its weight (`mcq`
+    with weights); all at once, each the slower (`ps`); or, first come, first served, from one queue for all versions
+    (`gq`)."""
+    balancer: Balancer = "central"
+    """How a replica is found: by one queue for the pool (`central`), or at once at arrival, to wait there."""
+    room: Count | None = None
+    """Requests that may wait in the one queue of `gq`, as a version's room elsewhere; unlimited where not given."""
     routing: Routing | None = None
     """How requests find a version; may be left out where there is one version."""
     versions: Annotated[tuple[Version, ...], Field(min_length=1)]
@@ -306,6 +327,24 @@ def _model_faults(model: Model, classes: list[str]) -> Iterator[Fault]:
         yield (), f"model {model.name!r} has {len(names)} versions and no routing; add `routing` with weights"
     if isinstance(routing, (Weighted, Sticky)):
         yield from _routing_faults(routing, names, classes)
+    if isinstance(model.queue, Mcq):
+        for name in model.queue.weights:
+            if name not in classes:
+                yield ("queue", "weights", name), f"{name!r} is no request class of this model"
+    if model.queue == "gq":
+        yield from _one_queue_faults(model)
+    elif model.room is not None:
+        yield ("room",), "a model has room for one queue over all versions, gq; else give each version its room"
+
+
+def _one_queue_faults(model: Model) -> Iterator[Fault]:
+    if model.balancer != "central":
+        yield ("balancer",), f"queue gq is one for all replicas and leaves {model.balancer} nothing to balance; drop it"
+    if isinstance(model.routing, Recorded):
+        yield ("routing",), "queue gq chooses versions itself; routing must be weighted or sticky, got recorded"
+    for i, version in enumerate(model.versions):
+        if version.room is not None:
+            yield ("versions", i, "room"), "queue gq is one for all versions; give the model `room` instead"
 
 
 def _routing_faults(routing: Weighted | Sticky, versions: list[str], classes: list[str]) -> Iterator[Fault]:
