@@ -9,12 +9,25 @@ from policies.fcfs import FcfsSpec
 from policies.fixed import FixedSpec
 from policies.hpa import HpaSpec
 from policies.keda import KedaSpec
+from policies.kpa import KpaSpec
+from policies.ray_serve import RayServeSpec
 from policies.schedule import ScheduleSpec
 from policies.stabilized import StabilizedSpec
+from policies.step import StepSpec
 from policies.target import TargetSpec
 
 PolicySpec = Annotated[
-    FcfsSpec | FixedSpec | HpaSpec | KedaSpec | ScheduleSpec | TargetSpec | StabilizedSpec, Field(discriminator="kind")
+    FcfsSpec
+    | FixedSpec
+    | HpaSpec
+    | KedaSpec
+    | KpaSpec
+    | RayServeSpec
+    | ScheduleSpec
+    | StabilizedSpec
+    | StepSpec
+    | TargetSpec,
+    Field(discriminator="kind"),
 ]
 
 # A policy around a policy names this union, which can only be known here.
