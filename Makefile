@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test test-slow check format figures clean
+.PHONY: help run test test-slow bench check format figures clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -16,6 +16,10 @@ help:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[test]'
 	touch $@
 
+.venv/made-bench: .venv/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
+	touch $@
+
 run: .venv/made ## run the customer-service scenario: table here, report in out/
 	$(BIN)/poolwright run scenarios/customer-service.yaml --out out/customer-service
 
@@ -24,6 +28,9 @@ test: check ## lint, types, import contracts and the test suite
 
 test-slow: .venv/made-test ## the longer proofs
 	$(BIN)/python -m pytest -m slow
+
+bench: .venv/made-bench ## how fast it is, against SimPy, Ciw, C++ and by the clock; a few minutes
+	$(BIN)/python tests/benchmarks/bench.py
 
 check: .venv/made-test ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

@@ -1,0 +1,94 @@
+"""Poolwright's side of every comparison; the one module here that knows how its engines are named and read."""
+
+import json
+from collections.abc import Generator, Mapping
+from inspect import signature
+from time import process_time
+from typing import Any
+
+import numpy as np
+from cases import Case
+from numpy.typing import NDArray
+from simpy.events import Event
+from timing import NotHereError, Run
+
+import sim
+from policies import specfile
+from policies.faults import InputError, SpecError
+from sim.cluster import Counter
+from sim.environment import Phase
+from sim.loghistogram import TICKS_PER_S
+from sim.scenario import Scenario
+from sim.world import World
+
+ENGINES = ("plane", "reference") if "engine" in signature(World).parameters else ("reference",)
+
+
+def scenario_of(described: Mapping[str, Any]) -> Scenario:
+    """Raises `NotHereError` for what this version's scenarios cannot say."""
+    try:
+        return specfile.parse(Scenario, json.dumps(described), "scenario")
+    except SpecError as fault:
+        raise NotHereError(str(fault).splitlines()[0]) from fault
+
+
+def under_ticks(case: Case, requests: int, per_tick: int, engine: str) -> Run:
+    """The request plane alone: at each tick a SimPy process reads the counters of every pool."""
+    horizon_s = case.horizon_s(requests)
+    return of_scenario(case.scenario(horizon_s, quiet_s(horizon_s)), case.tick_s(per_tick), engine)
+
+
+def whole(case: Case, requests: int, per_tick: int, engine: str) -> Run:
+    """`sim.simulate`: scrapes, observations, the policy, the history and the summary too."""
+    scenario = scenario_of(case.scenario(case.horizon_s(requests), case.tick_s(per_tick)))
+    began_s = process_time()
+    figures = sim.simulate(scenario, **named(engine)).figures.overall
+    return Run(int(figures.requests.completed), process_time() - began_s, figures.response_s["mean"].value)
+
+
+def of_scenario(described: Mapping[str, Any], tick_s: float, engine: str) -> Run:
+    """The request plane alone, of any scenario."""
+    scenario = scenario_of(described)
+    began_s = process_time()
+    counters = counters_under_ticks(scenario, tick_s, engine)
+    return _run(process_time() - began_s, counters)
+
+
+def counters_under_ticks(scenario: Scenario, tick_s: float, engine: str) -> NDArray[np.int64]:
+    """The last reading: pools, then request classes, then columns as `sim.cluster.Counter` tells.
+
+    Raises `NotHereError` for what this engine cannot simulate.
+    """
+    try:
+        world = World(scenario, **named(engine))
+    except InputError as fault:
+        raise NotHereError(str(fault)) from fault
+    world.env.process(_reading(world, tick_s))
+    world.run_through(scenario.horizon_s)
+    return np.array([world.cluster.look(number) for number in range(len(world.pools))])
+
+
+def quiet_s(horizon_s: float) -> float:
+    """A tick so long that the product's own control loop turns but once."""
+    return 2 * horizon_s
+
+
+def _reading(world: World, tick_s: float) -> Generator[Event, None, None]:
+    pools, look = range(len(world.pools)), world.cluster.look
+    k = 0
+    while True:
+        k += 1
+        yield world.env.at(k * tick_s, Phase.TICK)
+        for number in pools:
+            look(number)
+
+
+def _run(cpu_s: float, counters: NDArray[np.int64]) -> Run:
+    totals = counters.sum(axis=(0, 1))
+    completed = int(totals[Counter.COMPLETED])
+    return Run(completed, cpu_s, int(totals[Counter.RESPONSE]) / TICKS_PER_S / completed)
+
+
+def named(engine: str) -> dict[str, Any]:
+    """How a call of `World` or `sim.simulate` is told the engine."""
+    return {"engine": engine} if len(ENGINES) > 1 else {}
