@@ -18,7 +18,7 @@ class NotHereError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run of a contender: requests completed, CPU time of all of it, and what it found."""
+    """One run of a contender: requests completed, the CPU time that they took, and what it found."""
 
     requests: int
     cpu_s: float
