@@ -73,27 +73,9 @@ class History:
             rows.append(self._row(number, name))
 
     def _row(self, number: int, name: str) -> PoolRow:
-        replicas = self._pools[name]
-        *counts, busy = self._cluster.look(number)[:, : Counter.BUSY + 1].sum(axis=0).tolist()
-        return PoolRow(
-            time_s=self._env.now,
-            pool=name,
-            replicas_wanted=replicas.wanted,
-            replicas_starting=replicas.starting,
-            replicas_ready=replicas.ready,
-            replicas_draining=replicas.draining,
-            replica_s_total=replicas.paid_s,
-            serving_s_total=replicas.serving_s,
-            requests_queued=counts[Counter.QUEUED],
-            requests_in_service=counts[Counter.IN_SERVICE],
-            requests_arrived_total=counts[Counter.ARRIVED],
-            requests_started_total=counts[Counter.STARTED],
-            requests_completed_total=counts[Counter.COMPLETED],
-            requests_failed_total=counts[Counter.FAILED],
-            requests_rejected_total=counts[Counter.REJECTED],
-            requests_abandoned_total=counts[Counter.ABANDONED],
-            busy_s_total=busy / TICKS_PER_S,
-        )
+        counters = self._cluster.look(number)[:, : Counter.BUSY + 1]
+        *counts, busy = (counters[0] if len(counters) == 1 else counters.sum(axis=0)).tolist()
+        return PoolRow(self._env.now, name, *self._pools[name].look(), *counts, busy / TICKS_PER_S)
 
 
 def _decided(time_s: float, pool: str, before: int | None, reason: Reason) -> DecisionRow:

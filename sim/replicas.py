@@ -1,16 +1,18 @@
 """The replicas of one pool: starting, ready, draining, gone; what each engine serves with, and what is paid for."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from heapq import heappop, heappush
+from heapq import heappop, heappush, nsmallest
+from itertools import groupby, islice
+from typing import NamedTuple
 
 from sim.cluster import Cluster, OnCrash
+from sim.draws import Sampler
 from sim.environment import Environment
+from sim.loghistogram import TICKS_PER_S, ticks
 
-Draw = Callable[[], float]
 
-
-@dataclass(slots=True)
+@dataclass(eq=False, slots=True)
 class Replica:
     birth: int
     """Its rank by time of start within the pool."""
@@ -19,67 +21,89 @@ class Replica:
     started_s: float
     ready_s: float
     """Since when it is ready, or when it will be."""
-    draining: bool = False
-    served_s: float = 0.0
-    """Time ready before its last crash."""
 
-    def serving_s(self, until_s: float) -> float:
-        """Time ready, draining included, up to `until_s`."""
-        return self.served_s + max(0.0, until_s - self.ready_s)
+
+class ReplicaCounts(NamedTuple):
+    """The replicas of a pool at a moment; totals from the start of the run."""
+
+    wanted: int
+    starting: int
+    ready: int
+    draining: int
+    paid_s: float
+    """Replica-seconds paid for: from start to gone."""
+    serving_s: float
+    """Replica-seconds ready, draining included."""
+
+
+class Meter:
+    """Time summed over all that run, in whole `TICKS_PER_S`: no order of starts and stops can change the sum."""
+
+    __slots__ = ("_ticks", "running")
+
+    def __init__(self) -> None:
+        self.running = 0
+        self._ticks = 0
+
+    def start(self, time_s: float) -> None:
+        self.running += 1
+        self._ticks -= ticks(time_s)
+
+    def stop(self, time_s: float) -> None:
+        self.running -= 1
+        self._ticks += ticks(time_s)
+
+    def total_s(self, now_s: float) -> float:
+        return (self._ticks + self.running * ticks(now_s)) / TICKS_PER_S
 
 
 class Replicas:
-    """Law: `wanted` replicas are starting or ready at all times; each is paid for from its start until it is gone."""
+    """Law: `wanted` replicas are starting or ready at all times; each is paid for from its start until it is gone.
 
-    def __init__(self, env: Environment, cluster: Cluster, pool: int, slots: int, startup: Draw) -> None:
+    Nothing walks over those that are starting or ready but a `scale` down: a look costs the same for any number.
+    """
+
+    def __init__(self, env: Environment, cluster: Cluster, pool: int, slots: int, startup: Sampler) -> None:
         self._env = env
         self._cluster = cluster
         self._pool = pool
         self._slots = slots
         self._startup = startup
         self._there: dict[int, Replica] = {}
-        self._births = 0
+        """Place -> replica of those starting or ready, oldest first."""
+        self._starting: list[tuple[float, int, Replica]] = []
+        """A heap by time of readiness of those not known to be ready; some of them may be gone."""
+        self._draining: list[Replica] = []
         self._free_places: list[int] = []
-        self._paid_gone_s = 0.0
-        self._serving_gone_s = 0.0
+        self._births = 0
+        self._paid = Meter()
+        self._serving = Meter()
         self.on_start: list[Callable[[Replica], None]] = []
 
     @property
     def wanted(self) -> int:
-        return sum(not r.draining for r in self._there.values())
-
-    @property
-    def starting(self) -> int:
-        return sum(r.ready_s > self._env.now and not r.draining for r in self._there.values())
-
-    @property
-    def ready(self) -> int:
-        return sum(r.ready_s <= self._env.now and not r.draining for r in self._there.values())
-
-    @property
-    def draining(self) -> int:
-        self._settle()
-        return sum(r.draining for r in self._there.values())
+        return len(self._there)
 
     @property
     def paid_s(self) -> float:
         """Replica-seconds paid for so far."""
-        self._settle()
-        return self._paid_gone_s + sum(self._env.now - r.started_s for r in self._there.values())
+        return self.look().paid_s
 
-    @property
-    def serving_s(self) -> float:
-        """Replica-seconds ready so far, draining included."""
-        self._settle()
-        return self._serving_gone_s + sum(r.serving_s(self._env.now) for r in self._there.values())
+    def look(self) -> ReplicaCounts:
+        self._catch_up()
+        now = self._env.now
+        wanted, draining = len(self._there), len(self._draining)
+        ready = self._serving.running - draining
+        paid_s, serving_s = self._paid.total_s(now), self._serving.total_s(now)
+        return ReplicaCounts(wanted, wanted - ready, ready, draining, paid_s, serving_s)
 
     def __iter__(self) -> Iterator[Replica]:
         """Those that are not draining, oldest first."""
-        return iter(sorted((r for r in self._there.values() if not r.draining), key=lambda r: r.birth))
+        return iter(self._there.values())
 
     def is_there(self, replica: Replica) -> bool:
         """Whether it is starting or ready, and not draining."""
-        return self._there.get(replica.place) is replica and not replica.draining
+        return self._there.get(replica.place) is replica
 
     def slots_of(self, replica: Replica) -> range:
         return range(replica.place * self._slots, (replica.place + 1) * self._slots)
@@ -89,51 +113,95 @@ class Replicas:
 
     def begin(self, count: int) -> None:
         """Put `count` ready replicas in place, as they are when a run begins."""
-        for _ in range(count):
-            self._start(0.0)
+        self._start([0.0] * count)
 
     def scale(self, target: int) -> None:
         """Start replicas; or stop those still starting, then idle ones, then busy ones as they finish; young first."""
-        self._settle()
-        for _ in range(target - self.wanted):
-            self._start(self._startup())
-        for replica in sorted(self, key=self._rank)[: max(0, self.wanted - target)]:
-            self._stop(replica)
+        self._catch_up()
+        if target >= self.wanted:
+            self._start(self._startup(target - self.wanted).tolist())
+        else:
+            for replica in self._first_to_go(self.wanted - target):
+                self._stop(replica)
 
     def crash(self, replica: Replica, on_crash: OnCrash, repair_s: float) -> None:
-        """The replica loses what it serves and is ready again, in its place, after `repair_s`."""
-        self._cluster.crash(self._pool, self.slots_of(replica), on_crash)
-        replica.served_s = replica.serving_s(self._env.now)
-        replica.ready_s = self._env.now + repair_s
-        self._cluster.open(self._pool, self.slots_of(replica), replica.ready_s)
-
-    def _rank(self, replica: Replica) -> tuple[int, int]:
-        starting = replica.ready_s > self._env.now
-        return (-1 if starting else self.busy(replica), -replica.birth)
-
-    def _start(self, startup_s: float) -> None:
-        place = heappop(self._free_places) if self._free_places else len(self._there)
+        """A ready replica loses what it serves and is ready again, in its place, after `repair_s`."""
+        self._note_ready()
         now = self._env.now
-        replica = Replica(self._births, place, now, now + startup_s)
+        self._cluster.crash(self._pool, self.slots_of(replica), on_crash)
+        self._serving.stop(now)
+        replica.ready_s = now + repair_s
+        self._open([replica])
+
+    def _start(self, startups_s: Sequence[float]) -> None:
+        now = self._env.now
+        started = [self._born(now, now + startup_s) for startup_s in startups_s]
+        self._open(started)
+        for told in self.on_start:
+            for replica in started:
+                told(replica)
+
+    def _born(self, now_s: float, ready_s: float) -> Replica:
+        place = heappop(self._free_places) if self._free_places else len(self._there) + len(self._draining)
+        replica = self._there[place] = Replica(self._births, place, now_s, ready_s)
         self._births += 1
-        self._there[place] = replica
-        self._cluster.open(self._pool, self.slots_of(replica), replica.ready_s)
-        for started in self.on_start:
-            started(replica)
+        self._paid.start(now_s)
+        return replica
+
+    def _open(self, replicas: Sequence[Replica]) -> None:
+        """Open their slots, neighbours that are ready at the same time at once; places ascend."""
+        for replica in replicas:
+            heappush(self._starting, (replica.ready_s, replica.birth, replica))
+        for (ready_s, _), run in groupby(enumerate(replicas), key=lambda x: (x[1].ready_s, x[1].place - x[0])):
+            neighbours = [replica for _, replica in run]
+            slots = range(self.slots_of(neighbours[0]).start, self.slots_of(neighbours[-1]).stop)
+            self._cluster.open(self._pool, slots, ready_s)
+
+    def _first_to_go(self, count: int) -> list[Replica]:
+        """Those still starting, then the least busy ones; young first."""
+        starting = sorted((r for *_, r in self._starting if self.is_there(r)), key=lambda r: -r.birth)
+        return starting[:count] if len(starting) >= count else starting + self._least_busy(count - len(starting))
+
+    def _least_busy(self, count: int) -> list[Replica]:
+        """So many of the ready ones, young first where equally busy."""
+        # Often enough are idle: then there is no need to ask for all.
+        idle = list(islice((r for r in self._ready_young_first() if not self.busy(r)), count))
+        return idle if len(idle) == count else nsmallest(count, self._ready_young_first(), key=self.busy)
+
+    def _ready_young_first(self) -> Iterator[Replica]:
+        return (r for r in reversed(self._there.values()) if r.ready_s <= self._env.now)
 
     def _stop(self, replica: Replica) -> None:
         self._cluster.close(self._pool, self.slots_of(replica))
-        replica.draining = True
-        if not self.busy(replica):
+        del self._there[replica.place]
+        if self.busy(replica):
+            self._draining.append(replica)
+        else:
             self._gone(replica, self._env.now)
 
+    def _catch_up(self) -> None:
+        self._note_ready()
+        if self._draining:
+            self._settle()
+
+    def _note_ready(self) -> None:
+        """Count those that have become ready since the last look."""
+        while self._starting and self._starting[0][0] <= self._env.now:
+            ready_s, _, replica = heappop(self._starting)
+            if self.is_there(replica):
+                self._serving.start(ready_s)
+
     def _settle(self) -> None:
-        """Let those draining go that have finished since anybody looked."""
-        for replica in [r for r in self._there.values() if r.draining and not self.busy(r)]:
-            self._gone(replica, self._cluster.freed_s(self._pool, self.slots_of(replica)))
+        """Let those draining go that have finished since the last look."""
+        draining, self._draining = self._draining, []
+        for replica in draining:
+            if self.busy(replica):
+                self._draining.append(replica)
+            else:
+                self._gone(replica, self._cluster.freed_s(self._pool, self.slots_of(replica)))
 
     def _gone(self, replica: Replica, time_s: float) -> None:
-        del self._there[replica.place]
         heappush(self._free_places, replica.place)
-        self._paid_gone_s += time_s - replica.started_s
-        self._serving_gone_s += replica.serving_s(time_s)
+        self._paid.stop(time_s)
+        if replica.ready_s <= time_s:
+            self._serving.stop(time_s)

@@ -105,8 +105,8 @@ class Scraper:
         while len(scrapes) > 1 and scrapes[1].time_s <= seen_s:
             scrapes.popleft()
         last = scrapes[0] if scrapes and scrapes[0].time_s <= seen_s else None
-        replicas = self._pools[pool]
-        gauges = {name: getattr(replicas, name) for name in ("wanted", "starting", "ready", "draining")}
+        wanted, starting, ready, draining, *_ = self._pools[pool].look()
+        gauges = {"wanted": wanted, "starting": starting, "ready": ready, "draining": draining}
         if last is None:
             return _without(PoolReading(**gauges), self._control.unseen)
         total, classes = self._flows(pool, last)

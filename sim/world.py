@@ -14,7 +14,7 @@ from sim.disturbances import Crashes, shifting
 from sim.environment import Environment, Phase
 from sim.history import History, PoolRow
 from sim.reference import Reference
-from sim.replicas import Draw, Replicas
+from sim.replicas import Replicas
 from sim.requests import Workload
 from sim.scenario import Scenario, Version
 from sim.sensing import Scraper
@@ -84,7 +84,7 @@ class World:
 
     def _replicas(self, number: int, name: str, stream: Stream) -> Replicas:
         version = _versions(self.scenario)[number]
-        startup = _one_by_one(version, stream / "startup" / name)
+        startup = version.startup.sampler(stream / "startup" / name)
         replicas = Replicas(self.env, self.cluster, number, version.slots, startup)
         if version.failures is not None:
             Crashes(self.env, replicas, version.failures, stream / "failures" / name)
@@ -113,8 +113,3 @@ def _classes(scenario: Scenario) -> dict[str, list[str]]:
         pool.name: [c.name if c.model == pool.model else "" for c in scenario.traffic]
         for pool in scenario.pools.values()
     }
-
-
-def _one_by_one(version: Version, stream: Stream) -> Draw:
-    draws = version.startup.sampler(stream)
-    return lambda: float(draws(1)[0])
