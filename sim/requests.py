@@ -56,12 +56,19 @@ class Feed:
         patience = request_class.patience_s
         self._patience = patience.sampler(stream / "patience" / request_class.name) if patience else None
         work = stream / "work" / request_class.name
-        self._work = {v: model.versions[v].service.sampler(work / model.versions[v].name) for v in _eligible(model)}
+        self._work = {v: model.versions[v].service.sampler(work / model.versions[v].name) for v in eligible(model)}
         self._ahead = np.empty(0)
+
+    def take(self, n: int) -> Arrivals:
+        """The next `n` requests; fewer, and then none, where they end."""
+        return self._with_all(self._times(n))
 
     def until(self, time_s: float) -> Arrivals:
         """All requests that arrive up to and at `time_s` and were not read yet."""
-        arrival_s = self._times_until(time_s)
+        return self._with_all(self._times_until(time_s))
+
+    def _with_all(self, arrival_s: Floats) -> Arrivals:
+        """What else is drawn for the requests that arrive at these times."""
         n = len(arrival_s)
         first, self._first = self._first, self._first + n
         recorded = self._recorded
@@ -93,6 +100,8 @@ class Workload:
     """The requests of all classes of a scenario, from one seed."""
 
     def __init__(self, scenario: Scenario, seed: Stream, chunk: int = CHUNK) -> None:
+        self.chunk = chunk
+        """So many requests of a class are read at a time."""
         self.feeds = tuple(Feed(c, scenario.model(c.model), seed, chunk) for c in scenario.traffic)
 
     def until(self, time_s: float) -> tuple[tuple[Arrivals, ...], NDArray[np.int64]]:
@@ -185,7 +194,7 @@ def _source(request_class: RequestClass, recorded: Recording | None, stream: Str
     return arrivals.source(stream)
 
 
-def _eligible(model: Model) -> list[int]:
+def eligible(model: Model) -> list[int]:
     """Places of the versions that may ever get a request."""
     routing = model.routing
     names = [v.name for v in model.versions]

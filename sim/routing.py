@@ -4,14 +4,11 @@ from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
 
-import numpy as np
-from numpy.typing import NDArray
-
 
 class Table:
     """The weights of one request class over a model's versions, in the model's order."""
 
-    __slots__ = ("_bounds", "_bounds_array")
+    __slots__ = ("bounds",)
 
     def __init__(self, versions: Sequence[str], weights: Mapping[str, float]) -> None:
         shares = [weights.get(name, 0.0) for name in versions]
@@ -19,12 +16,8 @@ class Table:
         bounds = [x / total for x in accumulate(shares)]
         last = max(i for i, share in enumerate(shares) if share > 0)
         # Rounding must not send a draw past the last version that has a share.
-        self._bounds = [*bounds[:last], *[1.0] * (len(versions) - last)]
-        self._bounds_array = np.array(self._bounds)
+        self.bounds = [*bounds[:last], *[1.0] * (len(versions) - last)]
+        """A draw below bounds[v], and not below the bound before, falls to version v."""
 
     def version(self, draw: float) -> int:
-        return bisect_right(self._bounds, draw)
-
-    def versions(self, draws: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The same for many draws at once."""
-        return np.searchsorted(self._bounds_array, draws, side="right")
+        return bisect_right(self.bounds, draw)

@@ -1,15 +1,16 @@
 """One replication: a cluster, its workload and its control loop, wired to one clock."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from itertools import count
+from typing import Literal
 
 from simpy.events import Event
 
 from policies.bounded import Bounded
 from policies.decision import Decision
 from policies.loop import Action, ControlLoop
-from sim.cluster import Keep, Requests
+from sim.cluster import Cluster, Keep, Requests
 from sim.disturbances import Crashes, shifting
 from sim.environment import Environment, Phase
 from sim.history import History, PoolRow
@@ -22,6 +23,10 @@ from sim.streams import Stream
 
 BOUNDS_S = tuple(round(m * 10.0**e, 3) for e in range(-3, 4) for m in (1, 2, 5))
 """Histogram bounds of simulated metrics: 1-2-5 from 1 ms to 5,000 s."""
+
+
+Engine = Literal["plane", "reference"]
+"""The compiled request plane, or the same event by event: much slower, with a loop for everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,15 +46,21 @@ class Scaler:
 
 
 class World:
-    """Everything of one replication; `run_through` may be called again to go on."""
+    """Everything of one replication; `run_through` may be called again to go on.
 
-    def __init__(self, scenario: Scenario, replication: int = 0) -> None:
+    Records of requests go where `keep` says; without it, all of them stay here for `requests`.
+    """
+
+    def __init__(
+        self, scenario: Scenario, replication: int = 0, engine: Engine = "reference", keep: Keep | None = None
+    ) -> None:
         stream = Stream(scenario.seed, (f"replication {replication}",))
         self.scenario = scenario
         self.env = Environment()
         bounds = BOUNDS_S if scenario.slo is None else tuple(sorted({*BOUNDS_S, scenario.slo.response_s}))
         self._left: list[Requests] = []
-        self.cluster = Reference(self.env, scenario, Workload(scenario, stream), bounds, Keep(1.0, self._left.append))
+        keep = keep or Keep(1.0, self._left.append)
+        self.cluster = _cluster(engine)(self.env, scenario, Workload(scenario, stream), bounds, keep)
         self.pools = {name: self._replicas(i, name, stream) for i, name in enumerate(scenario.pools)}
         self.history = History(self.env, self.cluster, self.pools)
         policy = Bounded(scenario.policy.build(scenario.pools), scenario.pools)
@@ -72,7 +83,7 @@ class World:
         self.env.run_through(time_s)
 
     def requests(self) -> Requests:
-        """The requests of which a record is kept, in order of arrival."""
+        """The requests whose records stay here, in order of arrival."""
         self.cluster.harvest()
         return Requests.together([*self._left, self.cluster.present()])
 
@@ -101,6 +112,15 @@ class World:
         for k in count():
             yield self.env.at(k * self.scenario.control.tick_s, Phase.TICK)
             self._loop.tick()
+
+
+def _cluster(engine: Engine) -> Callable[[Environment, Scenario, Workload, Sequence[float], Keep], Cluster]:
+    if engine == "reference":
+        return Reference
+    # Numba takes a while to import, which the reference engine need not wait for.
+    from sim.plane import Plane
+
+    return Plane
 
 
 def _versions(scenario: Scenario) -> list[Version]:

@@ -1,0 +1,730 @@
+"""The compiled loops of the request plane: between two control instants they advance all requests of all pools.
+
+Everything compiled is in this one module, since Numba's cache does not notice a change in another. State lies in two
+flat arrays, `F` of floats and `I` of integers; small records tell where in them each thing begins: a call with many
+arrays would cost more than the requests of a short window.
+
+The idea is that of Kiefer and Wolfowitz (1955): capacity cannot change within a window, so the moment at which a
+request starts, and on which slot, is known as soon as its turn is. A loser tree holds each slot's next free time; its
+root is the slot that has been free longest, or will be free first. No `fastmath`: sums and comparisons are those of
+the reference engine, bit by bit.
+"""
+
+from typing import Any
+
+import numpy as np
+from numba import njit, types
+from numba.extending import intrinsic
+
+from sim.cluster import Counter, Outcome, Tallied
+from sim.loghistogram import BUCKETS, LOWEST_OCTAVE, PER_OCTAVE_BITS, TICKS_PER_S
+
+
+def _record(integers: str, floats: str = "") -> np.dtype[Any]:
+    return np.dtype([(name, np.int64) for name in integers.split()] + [(name, np.float64) for name in floats.split()])
+
+
+SOURCE = _record(
+    "at end capacity ended only_class first_number works arrival work deadline has_deadlines route version"
+    " balance request_class number home"
+)
+"""Requests to come, in order of time: those of one class, or those dealt to one station.
+
+`at`..`end` are the next ones, in arrays that begin in `F` at arrival, work (of `works` versions, `capacity` apart),
+deadline, route, balance, and in `I` at version, request_class, number and home; the last three only where
+`only_class` is -1, else all are of that class and numbered from `first_number`.
+"""
+
+MODEL = _record("kind stations first_station classes first_class direct versions table recorded pooled first_pool")
+"""A model's stations, and where in `I` its classes and in `F` its routing table (classes x versions) begin.
+
+`direct` says that its one station reads its one class itself; `pooled` that one queue serves all its versions.
+"""
+
+STATION = _record(
+    "kind pool pools per_pool source leaves capacity dirty open room limited places window_queued"
+    " loser loser_slot busy is_open slot_class slot_number slot_place slot_home"
+    " free slot_arrival slot_start slot_work"
+    " ring_capacity head queued q_arrival q_work q_deadline q_class q_number q_place q_home"
+    " q_key works heap where patience patience_where patient unused leave leave_head leave_count leaving rule tags",
+    "from_s last_tag",
+)
+"""One queue, the slots behind it, and where their arrays begin."""
+
+CURSOR, KEPT, KEEP_ROOM, KEEP_BELOW, KEEP_F, KEEP_I, CLASSES, CELLS, TARGETS, PRIORITIES = range(10)
+"""Places in `I` of what concerns all: where an interrupted advance goes on, records, and where tables begin."""
+SHARED = 16
+
+KEPT_FLOATS, KEPT_INTEGERS = 4, 5
+
+WAIT_BUCKETS = len(Counter)
+"""Where in a row of counters the three histograms begin."""
+HIDDEN = len(Tallied) + 5
+"""Columns after the histograms: `Tallied`, then these."""
+BUSY_ENDED, INTERRUPTED, REQUEUED, LOST_WAITING, MOVED = range(len(Tallied), HIDDEN)
+"""`MOVED` balances pools that share a queue: of those that arrived here, how many more were served elsewhere."""
+
+QUEUED, IN_SERVICE, ARRIVED, STARTED, COMPLETED, FAILED, REJECTED, ABANDONED, BUSY, WAIT, SERVICE, RESPONSE = (
+    int(column) for column in Counter
+)
+T_ARRIVED, T_COMPLETED, T_FAILED, T_REJECTED, T_ABANDONED, T_MET, T_ABANDONED_WAIT = (int(c) for c in Tallied)
+WAS_COMPLETED, WAS_REJECTED, WAS_ABANDONED = (int(x) for x in (Outcome.COMPLETED, Outcome.REJECTED, Outcome.ABANDONED))
+
+FINE = 2 * BUCKETS
+"""Numbers of one fine histogram: count and sum of each bucket."""
+WAITS, SERVICES, RESPONSES = 0, FINE, 2 * FINE
+FINE_CELL = 3 * FINE
+
+DONE, REFILL, GROW, DRAIN, FULL = range(5)
+"""What an advance says: at the end; needs requests of a class; needs a longer queue; the records; the inbox is full."""
+
+FCFS, ORDERED = range(2)
+"""Kinds of stations: first come first served, or by a key."""
+
+BY_PLACE, LAST_FIRST, SHORTEST, EARLIEST, PRIORITY, FAIR = range(6)
+"""Rules that give a waiting request its key."""
+
+INFINITE = np.int64(0x7FF0000000000000)
+SHIFT = np.int64(52 - PER_OCTAVE_BITS)
+FIRST_BUCKET = np.int64((1023 + LOWEST_OCTAVE) << PER_OCTAVE_BITS)
+TICKS = float(TICKS_PER_S)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def bits(_typing: Any, _x: Any) -> Any:
+    """The bits of a float as an integer: for times >= 0 they are in the same order."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.int64))
+
+    return types.int64(types.float64), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def time_of(_typing: Any, _x: Any) -> Any:
+    """The float with these bits."""
+
+    def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], context.get_value_type(types.float64))
+
+    return types.float64(types.int64), generate
+
+
+@njit(inline="always")
+def ticks(time_s):
+    return np.int64(time_s * TICKS)
+
+
+@njit(inline="always")
+def bucket(time_s):
+    return min(max((bits(time_s) >> SHIFT) - FIRST_BUCKET, 0), BUCKETS - 1)
+
+
+@njit(inline="always")
+def enter(time_s, column, histogram, C, H, bounds, first_bound):
+    """Count a time in a row of counters, whose buckets begin at `column`, and in a fine histogram."""
+    b = bucket(time_s)
+    c = np.int64(first_bound[b])
+    while time_s > bounds[c]:
+        c += 1
+    C[column + c] += 1
+    H[histogram + 2 * b] += 1
+    H[histogram + 2 * b + 1] += ticks(time_s)
+
+
+@njit(inline="always")
+def keep(I, F, request_class, number, pool, arrival_s, start_s, leave_s, work_s, outcome, slot):
+    """Keep a record of a request that leaves, if it is one of those to be kept."""
+    z = np.uint64(number + 1) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(request_class) * np.uint64(0xD1342543DE82EF95)
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    z ^= z >> np.uint64(31)
+    if np.int64(z >> np.uint64(11)) < I[KEEP_BELOW]:
+        f = I[KEEP_F] + KEPT_FLOATS * I[KEPT]
+        i = I[KEEP_I] + KEPT_INTEGERS * I[KEPT]
+        F[f], F[f + 1], F[f + 2], F[f + 3] = arrival_s, start_s, leave_s, work_s
+        I[i], I[i + 1], I[i + 2], I[i + 3], I[i + 4] = request_class, number, pool, outcome, slot
+        I[KEPT] += 1
+
+
+@njit(inline="always")
+def replay(losers, slots, leaves, key, slot):
+    """The least of all keys and its slot, after `slot`, the winner up to now, got `key`; ties to the lowest slot.
+
+    The swap by mask keeps the processor from guessing wrong at half of the nodes.
+    """
+    n = slot + leaves
+    while n > 1:
+        right = n & 1
+        n >>= 1
+        other, other_slot = losers[n], slots[n]
+        mask = -np.int64(other < key + right)
+        swap = (key ^ other) & mask
+        swap_slot = (slot ^ other_slot) & mask
+        losers[n], key = other ^ swap, key ^ swap
+        slots[n], slot = other_slot ^ swap_slot, slot ^ swap_slot
+    return key, slot
+
+
+@njit(cache=True)
+def rebuild(s, S, F, I):
+    """Play the whole tree again after slots were opened or closed."""
+    station = S[s]
+    leaves = station.leaves
+    free, is_open = F[station.free :], I[station.is_open :]
+    losers, slots = I[station.loser :], I[station.loser_slot :]
+    keys, who = np.empty(2 * leaves, np.int64), np.empty(2 * leaves, np.int64)
+    for i in range(leaves):
+        keys[leaves + i] = bits(free[i]) if is_open[i] else INFINITE
+        who[leaves + i] = i
+    for n in range(leaves - 1, 0, -1):
+        winner, loser = 2 * n, 2 * n + 1
+        if keys[loser] < keys[winner]:
+            winner, loser = loser, winner
+        keys[n], who[n] = keys[winner], who[winner]
+        losers[n], slots[n] = keys[loser], who[loser]
+    losers[0], slots[0] = keys[1], who[1]
+    station.dirty = 0
+
+
+@njit(inline="always")
+def completes(row, fine, arrival_s, start_s, end_s, target_s, C, H, bounds, first_bound):
+    """Count a completion."""
+    service_s, response_s = end_s - start_s, end_s - arrival_s
+    buckets = bounds.shape[0]
+    hidden = row + WAIT_BUCKETS + 3 * buckets
+    C[row + COMPLETED] += 1
+    C[row + SERVICE] += ticks(service_s)
+    C[row + RESPONSE] += ticks(response_s)
+    C[hidden + T_COMPLETED] += 1
+    C[hidden + T_MET] += response_s <= target_s
+    C[hidden + BUSY_ENDED] += ticks(service_s)
+    enter(service_s, row + WAIT_BUCKETS + buckets, fine + SERVICES, C, H, bounds, first_bound)
+    enter(response_s, row + WAIT_BUCKETS + 2 * buckets, fine + RESPONSES, C, H, bounds, first_bound)
+
+
+@njit(inline="always")
+def starts(row, fine, wait_s, C, H, bounds, first_bound):
+    """Count a start of service."""
+    C[row + STARTED] += 1
+    C[row + WAIT] += ticks(wait_s)
+    enter(wait_s, row + WAIT_BUCKETS, fine + WAITS, C, H, bounds, first_bound)
+
+
+@njit(inline="always")
+def abandons(row, waited_s, C, buckets):
+    """Count a request that gives up."""
+    hidden = row + WAIT_BUCKETS + 3 * buckets
+    C[row + ABANDONED] += 1
+    C[hidden + T_ABANDONED] += 1
+    C[hidden + T_ABANDONED_WAIT] += ticks(waited_s)
+
+
+@njit(cache=True)
+def open_window(until_s, s, S, F, I, C, H, bounds, first_bound):
+    """Let those end that were in service when the window began and end in it."""
+    station = S[s]
+    width = WAIT_BUCKETS + 3 * bounds.shape[0] + HIDDEN
+    free, busy = F[station.free :], I[station.busy :]
+    for i in range(station.leaves):
+        if busy[i] and free[i] <= until_s:
+            k, pool = I[station.slot_class + i], station.pool + i // station.per_pool
+            cell = I[I[CELLS] + pool * I[CLASSES] + k]
+            arrival_s, start_s = F[station.slot_arrival + i], F[station.slot_start + i]
+            completes(
+                cell * width,
+                cell * FINE_CELL,
+                arrival_s,
+                start_s,
+                free[i],
+                F[I[TARGETS] + k],
+                C,
+                H,
+                bounds,
+                first_bound,
+            )
+            if I[KEEP_BELOW]:
+                keep(
+                    I,
+                    F,
+                    k,
+                    I[station.slot_number + i],
+                    pool,
+                    arrival_s,
+                    start_s,
+                    free[i],
+                    F[station.slot_work + i],
+                    WAS_COMPLETED,
+                    i % station.per_pool,
+                )
+            busy[i] = 0
+    if station.dirty:
+        rebuild(s, S, F, I)
+    station.open = 1
+
+
+@njit(cache=True)
+def close_window(until_s, s, S, F, I, C, buckets):
+    """Write the gauges as they are at the end of the window."""
+    station = S[s]
+    width = WAIT_BUCKETS + 3 * buckets + HIDDEN
+    pools = range(station.pool, station.pool + station.pools)
+    for pool in pools:
+        for k in range(I[CLASSES]):
+            cell = I[I[CELLS] + pool * I[CLASSES] + k]
+            if cell >= 0:
+                row = cell * width
+                hidden = row + WAIT_BUCKETS + 3 * buckets
+                gone = C[row + STARTED] + C[hidden + MOVED] + C[row + REJECTED] + C[row + ABANDONED]
+                C[row + QUEUED] = C[row + ARRIVED] + C[hidden + REQUEUED] - C[hidden + LOST_WAITING] - gone
+                C[row + IN_SERVICE] = C[row + STARTED] - C[row + COMPLETED] - C[hidden + INTERRUPTED]
+                C[row + BUSY] = C[hidden + BUSY_ENDED]
+    for i in range(station.leaves):
+        if I[station.busy + i]:
+            pool = station.pool + i // station.per_pool
+            cell = I[I[CELLS] + pool * I[CLASSES] + I[station.slot_class + i]]
+            C[cell * width + BUSY] += ticks(until_s - F[station.slot_start + i])
+    station.from_s = until_s
+    station.open = 0
+
+
+@njit(cache=True)
+def deal(until_s, m, M, D, S, F, I):
+    """Deal a model's requests that arrive up to `until_s` to the inboxes of its stations, in order of arrival.
+
+    Gives `DONE`, or `REFILL` and the class that needs more, or `FULL` and the station whose inbox is.
+    """
+    model = M[m]
+    classes = I[model.first_class : model.first_class + model.classes]
+    while True:
+        first, first_s = -1, np.inf
+        for j in range(model.classes):
+            feed = D[classes[j]]
+            if feed.at == feed.end:
+                if not feed.ended:
+                    return REFILL, classes[j]
+            elif F[feed.arrival + feed.at] < first_s:
+                first, first_s = j, F[feed.arrival + feed.at]
+        if first < 0 or first_s > until_s:
+            return DONE, 0
+        k = classes[first]
+        feed = D[k]
+        i = feed.at
+        version = 0
+        table = model.table + first * model.versions
+        if I[model.recorded + first]:
+            version = I[feed.version + i]
+        elif model.versions > 1:
+            while F[table + version] <= F[feed.route + i]:
+                version += 1
+        station = S[model.first_station + (0 if model.pooled else version)]
+        inbox = D[station.source]
+        if inbox.end == inbox.capacity:
+            if inbox.at < inbox.end:
+                return FULL, station.source
+            inbox.at = inbox.end = 0
+        n = inbox.end
+        F[inbox.arrival + n] = first_s
+        if model.pooled:
+            for v in range(model.versions):
+                F[inbox.work + v * inbox.capacity + n] = F[feed.work + v * feed.capacity + i]
+        else:
+            F[inbox.work + n] = F[feed.work + version * feed.capacity + i]
+        F[inbox.deadline + n] = F[feed.deadline + i] if feed.has_deadlines else np.inf
+        if inbox.balance >= 0:
+            F[inbox.balance + n] = F[feed.balance + i]
+        I[inbox.request_class + n] = k
+        I[inbox.number + n] = feed.first_number + i
+        I[inbox.home + n] = model.first_pool + version
+        inbox.end = n + 1
+        feed.at = i + 1
+
+
+@njit(cache=True)
+def first_come(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
+    """Serve a station's requests first come, first served, up to `until_s`; `final` says that all have been dealt.
+
+    A request whose turn is beyond the window waits in a ring for the next one. With limited room, rings of the times
+    at which waiting requests of each class will have left tell how many wait when another comes: within a class these
+    times ascend.
+    """
+    station = S[s]
+    buckets = bounds.shape[0]
+    width = WAIT_BUCKETS + 3 * buckets + HIDDEN
+    hidden = WAIT_BUCKETS + 3 * buckets
+    leaves, pool = station.leaves, station.pool
+    keeping = I[KEEP_BELOW] > 0
+    if keeping and I[KEPT] + leaves + 4 > I[KEEP_ROOM]:
+        return DRAIN
+    classes, limited = I[CLASSES], station.limited
+    leave, leave_head, leave_count = F[station.leave :], I[station.leave_head :], I[station.leave_count :]
+    if not station.open:
+        open_window(until_s, s, S, F, I, C, H, bounds, first_bound)
+        station.window_queued = station.queued
+        station.leaving = 0
+        if limited:
+            for k in range(classes + 1):
+                leave_count[k] = 0
+    from_s = station.from_s
+    free, busy = F[station.free :], I[station.busy :]
+    losers, slots = I[station.loser :], I[station.loser_slot :]
+    source = D[station.source]
+    arrivals, works, deadlines = F[source.arrival :], F[source.work :], F[source.deadline :]
+    only_class, has_deadlines = source.only_class, source.has_deadlines
+    at, end = source.at, source.end
+    q_arrival, q_work, q_deadline = F[station.q_arrival :], F[station.q_work :], F[station.q_deadline :]
+    q_class, q_number, q_place = I[station.q_class :], I[station.q_number :], I[station.q_place :]
+    ring = station.ring_capacity
+    last = ring - 1
+    head, queued, old = station.head, station.queued, station.window_queued
+    leaving, room, places = station.leaving, station.room, station.places
+    cells, targets = I[I[CELLS] + pool * classes :], F[I[TARGETS] :]
+    free_s, slot = time_of(losers[0]), slots[0]
+    current, row, fine, target_s = np.int64(-1), np.int64(0), np.int64(0), np.inf
+    said = DONE
+    while True:
+        if keeping and I[KEPT] + 4 > I[KEEP_ROOM]:
+            said = DRAIN
+            break
+        if old > 0:
+            h = head & last
+            arrival_s, work_s, deadline_s = q_arrival[h], q_work[h], q_deadline[h]
+            k, number, place = q_class[h], q_number[h], q_place[h]
+            head += 1
+            queued -= 1
+            old -= 1
+            is_new = False
+            due_s = max(free_s, from_s)
+        else:
+            if at == end:
+                if not (final or source.ended):
+                    said = REFILL
+                break
+            arrival_s = arrivals[at]
+            if arrival_s > until_s:
+                break
+            if queued == ring or leaving >= ring:
+                said = GROW
+                break
+            work_s = works[at]
+            deadline_s = deadlines[at] if has_deadlines else np.inf
+            if only_class >= 0:
+                k, number = only_class, source.first_number + at
+            else:
+                k, number = I[source.request_class + at], I[source.number + at]
+            at += 1
+            place = places
+            places += 1
+            is_new = True
+            due_s = max(free_s, arrival_s)
+        if k != current:
+            current = k
+            row, fine, target_s = cells[k] * width, cells[k] * FINE_CELL, targets[k]
+        if is_new:
+            C[row + ARRIVED] += 1
+            C[row + hidden + T_ARRIVED] += 1
+        if limited:
+            for j in range(classes + 1):
+                while leave_count[j] > 0 and leave[j * ring + (leave_head[j] & last)] <= arrival_s:
+                    leave_head[j] += 1
+                    leave_count[j] -= 1
+                    leaving -= 1
+            if due_s > arrival_s:
+                if is_new and leaving >= room:
+                    C[row + REJECTED] += 1
+                    C[row + hidden + T_REJECTED] += 1
+                    if keeping:
+                        keep(I, F, k, number, pool, arrival_s, np.nan, arrival_s, work_s, WAS_REJECTED, -1)
+                    continue
+                j = classes if deadline_s == np.inf else k
+                leave[j * ring + ((leave_head[j] + leave_count[j]) & last)] = min(due_s, deadline_s)
+                leave_count[j] += 1
+                leaving += 1
+        if due_s > deadline_s or due_s > until_s:
+            if deadline_s <= until_s and due_s > deadline_s:
+                abandons(row, deadline_s - arrival_s, C, buckets)
+                if keeping:
+                    keep(I, F, k, number, pool, arrival_s, np.nan, deadline_s, work_s, WAS_ABANDONED, -1)
+            else:
+                h = (head + queued) & last
+                q_arrival[h], q_work[h], q_deadline[h] = arrival_s, work_s, deadline_s
+                q_class[h], q_number[h], q_place[h] = k, number, place
+                queued += 1
+            continue
+        starts(row, fine, due_s - arrival_s, C, H, bounds, first_bound)
+        end_s = due_s + work_s
+        free[slot] = end_s
+        if end_s <= until_s:
+            completes(row, fine, arrival_s, due_s, end_s, target_s, C, H, bounds, first_bound)
+            if keeping:
+                keep(I, F, k, number, pool, arrival_s, due_s, end_s, work_s, WAS_COMPLETED, slot)
+        else:
+            busy[slot] = 1
+            F[station.slot_arrival + slot], F[station.slot_start + slot] = arrival_s, due_s
+            F[station.slot_work + slot] = work_s
+            I[station.slot_class + slot], I[station.slot_number + slot] = k, number
+            I[station.slot_place + slot] = place
+        key, slot = replay(losers, slots, leaves, bits(end_s), slot)
+        free_s = time_of(key)
+    losers[0], slots[0] = bits(free_s), slot
+    source.at = at
+    station.head, station.queued, station.window_queued = head, queued, old
+    station.leaving, station.places = leaving, places
+    return said
+
+
+@njit(inline="always")
+def less(key, place, a, b):
+    return key[a] < key[b] or (key[a] == key[b] and place[a] < place[b])
+
+
+@njit(cache=True)
+def rise(heap, where, i, key, place):
+    """Move entry `i` of a heap up to where it belongs; `where` tells of each entry its place in the heap."""
+    entry = heap[i]
+    while i > 0:
+        parent = (i - 1) >> 1
+        if not less(key, place, entry, heap[parent]):
+            break
+        heap[i] = heap[parent]
+        where[heap[i]] = i
+        i = parent
+    heap[i] = entry
+    where[entry] = i
+
+
+@njit(cache=True)
+def remove(heap, where, n, i, key, place):
+    """Take entry `i` out of a heap of `n`."""
+    last = heap[n - 1]
+    n -= 1
+    if i == n:
+        return
+    while True:
+        child = 2 * i + 1
+        if child >= n:
+            break
+        if child + 1 < n and less(key, place, heap[child + 1], heap[child]):
+            child += 1
+        if not less(key, place, heap[child], last):
+            break
+        heap[i] = heap[child]
+        where[heap[i]] = i
+        i = child
+    heap[i] = last
+    rise(heap, where, i, key, place)
+
+
+@njit(cache=True)
+def key_of(s, S, F, I, k, place, work_s, arrival_s):
+    """The key of a request that enters a queue: the least is served first."""
+    station = S[s]
+    rule = station.rule
+    if rule == LAST_FIRST:
+        return -float(place)
+    if rule == SHORTEST:
+        return work_s
+    if rule == EARLIEST:
+        return arrival_s + F[I[TARGETS] + k]
+    if rule == PRIORITY:
+        return F[I[PRIORITIES] + k]
+    if rule == FAIR:
+        tags = F[station.tags : station.tags + 2 * I[CLASSES]]
+        tags[k] = max(station.last_tag, tags[k]) + 1.0 / tags[I[CLASSES] + k]
+        return tags[k]
+    return 0.0
+
+
+@njit(cache=True)
+def waits(s, S, F, I, arrival_s, deadline_s, key, k, number, place, home):
+    """Put a request into the queue, and give its entry; its work is for the caller to write down."""
+    station = S[s]
+    entry = I[station.unused + station.queued]
+    F[station.q_arrival + entry], F[station.q_deadline + entry], F[station.q_key + entry] = arrival_s, deadline_s, key
+    I[station.q_class + entry], I[station.q_number + entry] = k, number
+    I[station.q_place + entry], I[station.q_home + entry] = place, home
+    places = I[station.q_place :]
+    I[station.heap + station.queued] = entry
+    rise(I[station.heap :], I[station.where :], station.queued, F[station.q_key :], places)
+    station.queued += 1
+    if deadline_s < np.inf:
+        I[station.patience + station.patient] = entry
+        rise(I[station.patience :], I[station.patience_where :], station.patient, F[station.q_deadline :], places)
+        station.patient += 1
+    return entry
+
+
+@njit(cache=True)
+def leaves_queue(s, S, F, I, entry):
+    """Take an entry out of the queue."""
+    station = S[s]
+    places = I[station.q_place :]
+    where = I[station.where :]
+    remove(I[station.heap :], where, station.queued, where[entry], F[station.q_key :], places)
+    station.queued -= 1
+    I[station.unused + station.queued] = entry
+    if F[station.q_deadline + entry] < np.inf:
+        where = I[station.patience_where :]
+        remove(I[station.patience :], where, station.patient, where[entry], F[station.q_deadline :], places)
+        station.patient -= 1
+
+
+@njit(cache=True)
+def ordered(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
+    """Serve a station's requests by key up to `until_s`; `final` says that all have been dealt."""
+    station = S[s]
+    buckets = bounds.shape[0]
+    hidden = WAIT_BUCKETS + 3 * buckets
+    width = hidden + HIDDEN
+    keeping = I[KEEP_BELOW] > 0
+    if keeping and I[KEPT] + station.leaves + 4 > I[KEEP_ROOM]:
+        return DRAIN
+    if not station.open:
+        open_window(until_s, s, S, F, I, C, H, bounds, first_bound)
+    leaves, classes, from_s = station.leaves, I[CLASSES], station.from_s
+    free, busy = F[station.free :], I[station.busy :]
+    losers, slots = I[station.loser :], I[station.loser_slot :]
+    source = D[station.source]
+    arrivals, deadlines = F[source.arrival :], F[source.deadline :]
+    q_deadline, q_class = F[station.q_deadline :], I[station.q_class :]
+    cells, targets = I[I[CELLS] :], F[I[TARGETS] :]
+    several = station.pools > 1
+    free_s, slot = time_of(losers[0]), slots[0]
+    said = DONE
+    while True:
+        if keeping and I[KEPT] + 4 > I[KEEP_ROOM]:
+            said = DRAIN
+            break
+        next_s = np.inf
+        if source.at < source.end:
+            next_s = arrivals[source.at]
+        elif not (final or source.ended):
+            said = REFILL
+            break
+        horizon_s = min(next_s, until_s)
+        due_s = max(free_s, from_s)
+        entry = np.int64(-1)
+        dispatches = station.queued > 0 and due_s <= horizon_s
+        if station.patient > 0:
+            hasty = I[station.patience]
+            if q_deadline[hasty] < due_s if dispatches else q_deadline[hasty] <= horizon_s:
+                k, home = q_class[hasty], I[station.q_home + hasty]
+                arrival_s = F[station.q_arrival + hasty]
+                abandons(cells[home * classes + k] * width, q_deadline[hasty] - arrival_s, C, buckets)
+                if keeping:
+                    work_s = F[station.q_work + (home - station.pool) * station.ring_capacity + hasty]
+                    keep(
+                        I,
+                        F,
+                        k,
+                        I[station.q_number + hasty],
+                        home,
+                        arrival_s,
+                        np.nan,
+                        q_deadline[hasty],
+                        work_s,
+                        WAS_ABANDONED,
+                        -1,
+                    )
+                leaves_queue(s, S, F, I, hasty)
+                continue
+        if dispatches:
+            entry = I[station.heap]
+            k, number, home = q_class[entry], I[station.q_number + entry], I[station.q_home + entry]
+            arrival_s, place, key = F[station.q_arrival + entry], I[station.q_place + entry], F[station.q_key + entry]
+            leaves_queue(s, S, F, I, entry)
+        elif next_s > until_s:
+            break
+        else:
+            if station.queued == station.ring_capacity:
+                said = GROW
+                break
+            at = source.at
+            source.at = at + 1
+            arrival_s = next_s
+            if source.only_class >= 0:
+                k, number, home = source.only_class, source.first_number + at, station.pool
+            else:
+                k, number, home = I[source.request_class + at], I[source.number + at], I[source.home + at]
+            place = station.places
+            station.places = place + 1
+            row = cells[home * classes + k] * width
+            C[row + ARRIVED] += 1
+            C[row + hidden + T_ARRIVED] += 1
+            work_s = F[source.work + (home - station.pool if several else 0) * source.capacity + at]
+            deadline_s = deadlines[at] if source.has_deadlines else np.inf
+            if free_s > arrival_s and station.queued >= station.room:
+                C[row + REJECTED] += 1
+                C[row + hidden + T_REJECTED] += 1
+                if keeping:
+                    keep(I, F, k, number, home, arrival_s, np.nan, arrival_s, work_s, WAS_REJECTED, -1)
+                continue
+            key = key_of(s, S, F, I, k, place, work_s, arrival_s)
+            if free_s > arrival_s:
+                entry = waits(s, S, F, I, arrival_s, deadline_s, key, k, number, place, home)
+                for v in range(source.works):
+                    F[station.q_work + v * station.ring_capacity + entry] = F[source.work + v * source.capacity + at]
+                continue
+            due_s = arrival_s
+        pool = station.pool
+        if several:
+            pool += slot // station.per_pool
+            if entry < 0:
+                work_s = F[source.work + (pool - station.pool) * source.capacity + at]
+            if pool != home:
+                C[cells[home * classes + k] * width + hidden + MOVED] += 1
+                C[cells[pool * classes + k] * width + hidden + MOVED] -= 1
+        if entry >= 0:
+            work_s = F[station.q_work + (pool - station.pool) * station.ring_capacity + entry]
+        station.last_tag = key
+        cell = cells[pool * classes + k]
+        starts(cell * width, cell * FINE_CELL, due_s - arrival_s, C, H, bounds, first_bound)
+        end_s = due_s + work_s
+        free[slot] = end_s
+        if end_s <= until_s:
+            completes(cell * width, cell * FINE_CELL, arrival_s, due_s, end_s, targets[k], C, H, bounds, first_bound)
+            if keeping:
+                keep(I, F, k, number, pool, arrival_s, due_s, end_s, work_s, WAS_COMPLETED, slot % station.per_pool)
+        else:
+            busy[slot] = 1
+            F[station.slot_arrival + slot], F[station.slot_start + slot] = arrival_s, due_s
+            F[station.slot_work + slot] = work_s
+            I[station.slot_class + slot], I[station.slot_number + slot] = k, number
+            I[station.slot_place + slot], I[station.slot_home + slot] = place, home
+        top, slot = replay(losers, slots, leaves, bits(end_s), slot)
+        free_s = time_of(top)
+    losers[0], slots[0] = bits(free_s), slot
+    return said
+
+
+@njit(cache=True, nogil=True)
+def advance(until_s, kind, M, S, D, F, I, C, H, bounds, first_bound):
+    """Advance all stations of a kind to `until_s` and close their windows.
+
+    Gives what keeps it from going on (`DONE` where nothing does) and the number of the class or station concerned;
+    once that is mended, another call goes on where this one stopped.
+    """
+    for m in range(I[CURSOR], M.shape[0]):
+        model = M[m]
+        if model.kind != kind:
+            continue
+        while True:
+            dealt, which = (DONE, np.int64(0)) if model.direct else deal(until_s, m, M, D, S, F, I)
+            for s in range(model.first_station, model.first_station + model.stations):
+                final = dealt == DONE and not model.direct
+                if kind == FCFS:
+                    said = first_come(until_s, s, final, S, D, F, I, C, H, bounds, first_bound)
+                else:
+                    said = ordered(until_s, s, final, S, D, F, I, C, H, bounds, first_bound)
+                if said == GROW or said == DRAIN or (said == REFILL and model.direct):
+                    I[CURSOR] = m
+                    return said, S[s].source if said == REFILL else s
+            if dealt == DONE:
+                break
+            if dealt == REFILL:
+                I[CURSOR] = m
+                return REFILL, which
+        for s in range(model.first_station, model.first_station + model.stations):
+            close_window(until_s, s, S, F, I, C, bounds.shape[0])
+    I[CURSOR] = 0
+    return DONE, np.int64(0)

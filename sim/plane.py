@@ -1,0 +1,157 @@
+"""The compiled request plane: the `Cluster` port on loops that advance all requests when somebody looks."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from simpy.events import Event
+
+from sim import kernel
+from sim.cluster import Harvest, Keep, OnCrash, Outcome, Requests, kept
+from sim.environment import Environment, Phase
+from sim.layout import Layout
+from sim.requests import Workload
+from sim.scenario import Scenario
+
+
+class Plane:
+    """The `Cluster` port, compiled. Law: whoever looks sees what the reference engine would show.
+
+    Raises `UncompiledError` for a model whose queue and balancer have no compiled loop.
+    """
+
+    def __init__(
+        self, env: Environment, scenario: Scenario, workload: Workload, bounds: Sequence[float], keep: Keep
+    ) -> None:
+        self._env = env
+        self._keep = keep
+        self._feeds = workload.feeds
+        self._chunk = workload.chunk
+        self._layout = Layout(scenario, bounds, keep.share, workload.chunk)
+        self._stations = self._layout.stations
+        self._running = False
+        self._caught_up_s = -1.0
+        env.call(0.0, Phase.COMPLETION, self._run)
+
+    def open(self, pool: int, slots: range, from_s: float) -> None:
+        s, first = self._touch(pool, slots)
+        self._stations.floats(s, "free", first + len(slots))[first:] = from_s
+        self._stations.integers(s, "is_open", first + len(slots))[first:] = 1
+
+    def close(self, pool: int, slots: range) -> None:
+        s, first = self._touch(pool, slots)
+        self._stations.integers(s, "is_open", first + len(slots))[first:] = 0
+
+    def crash(self, pool: int, slots: range, on_crash: OnCrash) -> None:
+        s, first = self._touch(pool, slots)
+        self._stations.integers(s, "is_open", first + len(slots))[first:] = 0
+        for slot in range(first, first + len(slots)):
+            if self._stations.integers(s, "busy", slot + 1)[slot]:
+                self._interrupt(s, pool, slot, on_crash)
+
+    def busy(self, pool: int, slots: range) -> int:
+        s, first = self._find(pool, slots)
+        return int(self._stations.integers(s, "busy", first + len(slots))[first:].sum())
+
+    def freed_s(self, pool: int, slots: range) -> float:
+        s, first = self._find(pool, slots)
+        return float(self._stations.floats(s, "free", first + len(slots))[first:].max())
+
+    def shift(self, request_class: int, weights: Mapping[str, float]) -> None:
+        self._catch_up()
+        self._layout.route(request_class, weights)
+
+    def look(self, pool: int) -> NDArray[np.int64]:
+        self._catch_up()
+        return self._layout.counted(pool)
+
+    def harvest(self) -> Harvest:
+        self._catch_up()
+        self._drain()
+        return self._layout.harvest()
+
+    def present(self) -> Requests:
+        self._catch_up()
+        parts = [part for s in range(len(self._stations.records)) for part in self._stations.present(s)]
+        return Requests.together(parts)
+
+    def _run(self, _: Event) -> None:
+        """From now on time passes: what control did before belongs to the beginning."""
+        self._running = True
+
+    def _catch_up(self) -> None:
+        """Advance all requests to now: what happens at this instant comes before whoever looks."""
+        now = self._env.now
+        if now == self._caught_up_s or not self._running:
+            return
+        self._stations.fit()
+        self._layout.room_for_records()
+        for kind in self._layout.kinds:
+            self._advance(kind, now)
+        self._caught_up_s = now
+
+    def _advance(self, kind: int, now: float) -> None:
+        layout, arena = self._layout, self._layout.arena
+        while True:
+            said, which = kernel.advance(
+                now,
+                kind,
+                layout.models,
+                self._stations.records,
+                layout.sources,
+                arena.floats,
+                arena.integers,
+                layout.counters,
+                layout.fine,
+                layout.bounds,
+                layout.first_bound,
+            )
+            match said:
+                case kernel.DONE:
+                    return
+                case kernel.REFILL:
+                    layout.refill(which, self._feeds[which].take(self._chunk))
+                case kernel.GROW:
+                    self._stations.lengthen(which)
+                case kernel.DRAIN:
+                    self._drain()
+
+    def _find(self, pool: int, slots: range) -> tuple[int, int]:
+        """The station of these slots, and where in its arrays they begin."""
+        self._catch_up()
+        s = self._layout.station_of[pool]
+        return s, self._stations.slot(s, pool, slots.start)
+
+    def _touch(self, pool: int, slots: range) -> tuple[int, int]:
+        """The same, for slots that are about to change; what follows from it comes when this event is over."""
+        self._catch_up()
+        self._env.call(self._env.now, Phase.DISPATCH, self._go_on)
+        s = self._layout.station_of[pool]
+        self._stations.reach(s, slots.stop)
+        self._stations.records[s]["dirty"] = 1
+        return s, self._stations.slot(s, pool, slots.start)
+
+    def _go_on(self, _: Event) -> None:
+        self._caught_up_s = -1.0
+
+    def _interrupt(self, s: int, pool: int, slot: int, on_crash: OnCrash) -> None:
+        now = self._env.now
+        request = self._stations.interrupt(s, slot, now)
+        counted = self._layout.cell(pool, request.request_class)
+        counted.interrupt(now - request.start_s)
+        if on_crash == "lose":
+            counted.fail()
+            if kept(request.request_class, request.number, self._keep.share):
+                number = slot - self._stations.slot(s, pool, 0)
+                self._keep.sink(request.record(pool, number, now, Outcome.FAILED))
+            return
+        counted.take_back(request.start_s - request.arrival_s)
+        counted.wait_again()
+        served_s = now - request.start_s if on_crash == "resume" else 0.0
+        self._stations.send_back(s, request, request.work_s - served_s)
+
+    def _drain(self) -> None:
+        """Hand over the records that the loops have kept."""
+        found = self._layout.records()
+        if len(found.pool):
+            self._keep.sink(found)
