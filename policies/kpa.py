@@ -135,21 +135,17 @@ class Metric:
         return self._stable.weighted_mean(seen), self._panic.weighted_mean(seen)
 
     def _fill(self, last: int, newest: int, ends: tuple[float, float]) -> None:
-        """Record a straight line from what was at bucket `last` to the newest; one bucket where they are the same.
+        """Fill the buckets after `last` up to the newest with a straight line; the first bucket ever with its value.
 
-        Two readings within a second are one value of that second: the later is passed over.
+        Of two readings within a second the later is passed over.
         """
-        if newest == last:
-            if self._filled_to is None:
-                self._record(newest, ends[1])
+        first = self._filled_to is None
+        if newest == last and not first:
             return
-        slope = (ends[1] - ends[0]) / (newest - last)
-        for bucket in range(max(last + 1, newest - int(self._spec.stable_window_s)), newest + 1):
-            self._record(bucket, ends[1] - slope * (newest - bucket))
-
-    def _record(self, bucket: int, value: float) -> None:
-        self._stable.record(bucket, value)
-        self._panic.record(bucket, value)
+        slope = (ends[1] - ends[0]) / max(newest - last, 1)
+        for window, length_s in ((self._stable, self._spec.stable_window_s), (self._panic, self._spec.panic_window_s)):
+            count = 1 if newest == last else min(newest - last, int(length_s))
+            window.fill(newest - count + 1, [ends[1] - slope * back for back in range(count - 1, -1, -1)])
 
 
 class Autoscaler:

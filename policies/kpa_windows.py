@@ -1,6 +1,7 @@
 """The windows of Knative's autoscaler: means over buckets of time, and the greatest of recent wishes."""
 
 from collections import deque
+from collections.abc import Sequence
 from math import ceil, copysign, exp, floor, log
 
 LEAST_DECAY = 0.2
@@ -47,6 +48,15 @@ class Buckets:
                 self._clear_up_to(bucket)
         self._sums[bucket % self._size] += value
         self._total += value
+
+    def fill(self, first: int, values: Sequence[float]) -> None:
+        """`record` the values of consecutive buckets, all newer than any before."""
+        self.record(first, values[0])
+        for bucket, value in enumerate(values[1:], first + 1):
+            place = bucket % self._size
+            self._total += value - self._sums[place]
+            self._sums[place] = value
+        self._last = first + len(values) - 1
 
     def is_empty(self, now: int) -> bool:
         """Whether the newest value, if there is one, is more than a window older than bucket `now`."""

@@ -1,9 +1,7 @@
 """The default autoscaler of Ray Serve: ongoing requests in a replica, held to a target."""
 
 from collections import deque
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal
 
 from pydantic.dataclasses import dataclass as checked
@@ -15,9 +13,6 @@ from policies.policy import Readings
 from policies.pool import Pools, PoolTraits
 from policies.ray_serve_rule import Pending, RuleSettings, decide
 from policies.spec import STRICT, Positive, PositiveSeconds, Seconds
-
-LEAST_S = 1e-3
-"""The newest value lasts at least this long in a mean."""
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -34,7 +29,7 @@ class RayServeSpec:
     look_back_period_s: PositiveSeconds = 30.0
     """Requests are aggregated over this time."""
     aggregation_function: Literal["mean", "max", "min"] = "mean"
-    """How: a mean by time, the greatest or the least."""
+    """How: a mean in which all readings weigh alike, as Ray Serve's replicas make it; the greatest; or the least."""
     smoothing_factor: Positive = 1.0
     """The share of a missing, or spare, number of replicas that one decision makes up for; where not given below."""
     upscaling_factor: Positive | None = None
@@ -81,22 +76,12 @@ class Ongoing:
         self._values.append((taken_s, queued + in_service))
         return True
 
-    def aggregated(self, time_s: float, how: str) -> float | None:
+    def aggregated(self, how: str) -> float | None:
         """The mean, greatest or least value; None where none is known."""
-        return AGGREGATES[how](self._values, time_s) if self._values else None
-
-
-def _mean(values: Sequence[tuple[float, float]], until_s: float) -> float:
-    """By time, each value lasting until the next one."""
-    ends = [*values, (max(until_s, values[-1][0] + LEAST_S), 0.0)]
-    return sum(value * (after - at) for (at, value), (after, _) in pairwise(ends)) / (ends[-1][0] - ends[0][0])
-
-
-AGGREGATES: dict[str, Callable[[Sequence[tuple[float, float]], float], float]] = {
-    "mean": _mean,
-    "max": lambda values, _: max(value for _, value in values),
-    "min": lambda values, _: min(value for _, value in values),
-}
+        values = [value for _, value in self._values]
+        if not values:
+            return None
+        return sum(values) / len(values) if how == "mean" else max(values) if how == "max" else min(values)
 
 
 class Deployment:
@@ -112,7 +97,7 @@ class Deployment:
     def decide(self, now_s: float, reading: PoolReading, running: int, target: int) -> Reason | str:
         """The wish, or in words why there is none."""
         is_new = self._ongoing.see(now_s, reading)
-        ongoing = self._ongoing.aggregated(now_s, self._spec.aggregation_function)
+        ongoing = self._ongoing.aggregated(self._spec.aggregation_function)
         if ongoing is None:
             return "no requests were read in the look-back period"
         reason, pending = decide(self._rule, self._pending, now_s, running, target, ongoing)
@@ -130,6 +115,12 @@ class Deployment:
 
 @dataclass(slots=True)
 class RayServe:
+    """A `Deployment` for each pool.
+
+    One that is fed its memory fills its look-back period anew, so a delay may begin that much earlier or later than
+    in one that never stopped; where the period holds one reading both are the same.
+    """
+
     pools: Pools
     spec: RayServeSpec
     readings: Readings = Readings(

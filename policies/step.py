@@ -150,7 +150,8 @@ def _load(between: Between, metric: Metric) -> float | None:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """The last change, and the replicas that were counted before it, or before the growth that it went on with."""
+    """The last change of how many are wanted, whoever made it, and the replicas that were counted before it, or before
+    the growth that it went on with."""
 
     at_s: float
     counted: int
@@ -177,6 +178,7 @@ class StepGroup:
         self._pool = pool
         self._periods = Periods(spec, pool.slots)
         self._ready: deque[tuple[float, int]] = deque()
+        self._before: tuple[float, Group] | None = None
         self._change: Change | None = None
 
     def decide(self, now_s: float, reading: PoolReading, wanted: int) -> Reason | str:
@@ -188,30 +190,21 @@ class StepGroup:
         if ended is None:
             return "no period has ended"
         wish = self._grown(now_s, group, ended) or self._shrunk(now_s, group, ended)
-        if wish is None:
-            return "no alarm"
-        reason, counted = wish
-        reason = self._bounded(reason)
-        if reason.final != wanted:
-            self._change = Change(now_s, counted, grew=reason.final > wanted)
-        return reason
+        return "no alarm" if wish is None else self._bounded(wish)
 
-    def _grown(self, now_s: float, group: Group, ended: int) -> tuple[Reason, int] | None:
-        """The wish of the alarm for growth, and the number that it counts from."""
+    def _grown(self, now_s: float, group: Group, ended: int) -> Reason | None:
         alarm = self._spec.scale_out
         found = self._step(alarm, ended, above=True)
         if alarm is None or found is None:
             return None
-        counted, by = group.warm, "warm-up"
-        if self._change is not None and self._change.grew and self._is_cooling(now_s):
-            counted, by = min(counted, self._change.counted), "cooldown"
+        counted = self._counted(now_s, group)
         step, words = found
         most = max(group.wanted, alarm.adjusted(counted, step))
         wish = Reason(alarm.adjusted(group.wanted, step), words)
-        return wish.limited(by, most, f"from {counted} replicas, and no fewer than are wanted"), counted
+        by = "warm-up" if counted == group.warm else "cooldown"
+        return wish.limited(by, most, f"from {counted} replicas, and no fewer than are wanted")
 
-    def _shrunk(self, now_s: float, group: Group, ended: int) -> tuple[Reason, int] | None:
-        """The wish of the alarm for shrinking, and the number that it counts from."""
+    def _shrunk(self, now_s: float, group: Group, ended: int) -> Reason | None:
         alarm = self._spec.scale_in
         found = self._step(alarm, ended, above=False)
         if alarm is None or found is None:
@@ -220,11 +213,11 @@ class StepGroup:
         wish = Reason(alarm.adjusted(group.wanted, step), words)
         counted = group.ready + group.draining
         if self._is_cooling(now_s):
-            return wish.limited("cooldown", group.wanted, f"{self._spec.cooldown_s:g} s after a change"), counted
+            return wish.limited("cooldown", group.wanted, f"{self._spec.cooldown_s:g} s after a change")
         if group.starting or group.warm < group.ready:
-            return wish.limited("warm-up", group.wanted, "replicas start or warm up"), counted
+            return wish.limited("warm-up", group.wanted, "replicas start or warm up")
         least = min(group.wanted, alarm.adjusted(counted, step))
-        return wish.limited("draining", least, f"from {counted} replicas, those that drain included"), counted
+        return wish.limited("draining", least, f"from {counted} replicas, those that drain included")
 
     def _step(self, alarm: StepAlarm | None, ended: int, above: bool) -> tuple[StepAdjustment, str] | None:
         """The step of an alarm that goes off, with words for why; growing overlooks periods that are missing."""
@@ -244,13 +237,29 @@ class StepGroup:
         self._ready.append((now_s, ready))
         while self._ready[0][0] < now_s - self._spec.warmup_s:
             self._ready.popleft()
-        return Group(
+        group = Group(
             wanted=wanted,
             ready=ready,
             warm=min(n for _, n in self._ready),
             starting=max(0, wanted - ready) if reading.starting is None else reading.starting,
             draining=reading.draining or 0,
         )
+        self._notice(group)
+        self._before = now_s, group
+        return group
+
+    def _notice(self, now: Group) -> None:
+        """Remember a change of what is wanted, as made when the pool was last seen."""
+        if self._before is None or self._before[1].wanted == now.wanted:
+            return
+        at_s, group = self._before
+        self._change = Change(at_s, self._counted(at_s, group), grew=now.wanted > group.wanted)
+
+    def _counted(self, now_s: float, group: Group) -> int:
+        """Replicas that growth counts from: the warm ones, or what there was before a growth that has just been."""
+        if self._change is not None and self._change.grew and self._is_cooling(now_s):
+            return min(group.warm, self._change.counted)
+        return group.warm
 
     def _is_cooling(self, now_s: float) -> bool:
         return self._change is not None and now_s - self._change.at_s < self._spec.cooldown_s
