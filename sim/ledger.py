@@ -156,7 +156,7 @@ class Log:
 
     def leave(self, request: Request, time_s: float, outcome: Outcome) -> None:
         share = self._keep.share
-        if share == 1.0 or share and kept(request.request_class, request.number, share):
+        if share == 1.0 or (share and kept(request.request_class, request.number, share)):
             self._left.append((request, time_s, outcome))
             if len(self._left) == BLOCK:
                 self.flush()
