@@ -117,7 +117,7 @@ class PoolView:
 
     @property
     def ready(self) -> int:
-        return self.current if self.reading.ready is None else self.reading.ready
+        return max(0, self.current - self.starting) if self.reading.ready is None else self.reading.ready
 
     @property
     def starting(self) -> int:
@@ -247,7 +247,7 @@ _PARTS = {"in_system": frozenset({"queued", "in_service"})}
 
 _ASSUMED = {
     "replicas": "all ready replicas equally busy, as busy_s_total says",
-    "ready": "as many replicas ready as are wanted",
+    "ready": "all wanted replicas ready but those starting",
     "starting": "none starting",
 }
 
