@@ -1,13 +1,14 @@
 """The state of the compiled plane's stations: where each array lies, how it grows, what control changes in it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from sim import kernel
 from sim.cluster import Outcome, Requests
-from sim.kernel import FCFS, SHARED, STATION, key_of, waits
+from sim.kernel import ABSENT, BALANCED, FCFS, ORDERED, SHARED, STATION, key_of, pass_time, waits
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -16,8 +17,11 @@ SLOT_FLOATS = ("free", "slot_arrival", "slot_start", "slot_work")
 SLOT_INTEGERS = ("busy", "is_open", "slot_class", "slot_number", "slot_place", "slot_home", "loser", "loser_slot")
 QUEUE_FLOATS = ("q_arrival", "q_deadline", "q_key")
 QUEUE_INTEGERS = ("q_class", "q_number", "q_place", "q_home", "heap", "where", "patience", "patience_where", "unused")
+LINE_INTEGERS = ("q_class", "q_number", "q_place", "patience", "patience_where", "unused", "q_next", "q_prev", "q_line")
+REPLICA_INTEGERS = ("r_load", "r_chosen", "r_ready", "r_serving", "r_pending", "ready_list", "pending_list")
 RING = 1 << 8
-SLOTS = 1 << 4
+REPLICAS = 1 << 4
+"""So many places in a queue, and of replicas in a pool, are there at the beginning; both are doubled at need."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +109,26 @@ def _at_least(array: NDArray[Any], size: int) -> NDArray[Any]:
     return grown
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a station is to be."""
+
+    kind: int
+    pool: int
+    """Its first pool."""
+    pools: int
+    works: int
+    """So many works does each of its requests bring: one for each version that may serve it."""
+    spread: int
+    """Slots of a replica."""
+    room: int | None
+    rule: int
+    balancer: int
+    sharing: bool
+    weights: Floats
+    """Of each class."""
+
+
 class Stations:
     """All stations: `records` tells where their arrays lie in the arena."""
 
@@ -113,16 +137,18 @@ class Stations:
         self._arena = arena
         self._classes = classes
 
-    def begin(self, s: int, kind: int, pool: int, pools: int, works: int, room: int | None, rule: int) -> None:
-        """A station that serves `pools` pools from `pool` on; its requests bring `works` works each."""
+    def begin(self, s: int, plan: Plan) -> None:
         station = self.records[s]
-        station["kind"], station["pool"], station["pools"], station["rule"] = kind, pool, pools, rule
-        station["limited"], station["room"] = room is not None, 1 << 62 if room is None else room
+        for f in fields(plan):
+            if f.name not in ("room", "weights"):
+                station[f.name] = getattr(plan, f.name)
+        station["limited"], station["room"] = plan.room is not None, 1 << 62 if plan.room is None else plan.room
+        station["last_chosen"] = -1
         for name in ("leave_head", "leave_count"):
             station[name] = self._arena.put_integers(np.zeros(self._classes + 1, dtype=np.int64))
-        station["tags"] = self._arena.put_floats(np.concatenate([np.zeros(self._classes), np.ones(self._classes)]))
-        self._reserve_slots(s, SLOTS)
-        self._reserve_queue(s, RING, works)
+        station["tags"] = self._arena.put_floats(np.concatenate([np.zeros(self._classes), plan.weights]))
+        self._reserve_slots(s, REPLICAS)
+        self._reserve_queue(s, RING)
 
     def floats(self, s: int, name: str, count: int) -> Floats:
         """The first `count` entries of an array, not a copy."""
@@ -140,11 +166,41 @@ class Stations:
 
     def reach(self, s: int, number: int) -> None:
         """Make place for slots up to and without `number` in each pool."""
-        per_pool = int(self.records[s]["per_pool"])
-        while per_pool < number:
-            per_pool *= 2
-        if per_pool > self.records[s]["per_pool"]:
-            self._reserve_slots(s, per_pool)
+        replicas, spread = int(self.records[s]["replicas"]), int(self.records[s]["spread"])
+        needed = -(-number // spread)
+        if needed > replicas:
+            self._reserve_slots(s, 1 << (needed - 1).bit_length())
+
+    def open(self, s: int, slots: range, from_s: float) -> None:
+        """Let these slots, by their place in the station's arrays, serve from now or later on."""
+        self.floats(s, "free", slots.stop)[slots.start :] = from_s
+        self.integers(s, "is_open", slots.stop)[slots.start :] = 1
+        for r in self._replicas(s, slots):
+            for name, value in (("r_load", ABSENT), ("r_chosen", -1), ("r_ready", 0)):
+                self.integers(s, name, r + 1)[r] = value
+            for name, time_s in (("r_virtual", 0.0), ("r_changed", from_s)):
+                self.floats(s, name, r + 1)[r] = time_s
+
+    def close(self, s: int, slots: range, now_s: float) -> None:
+        """Let them take no more requests."""
+        self.integers(s, "is_open", slots.stop)[slots.start :] = 0
+        for r in self._replicas(s, slots):
+            self.integers(s, "r_load", r + 1)[r] += ABSENT * self.integers(s, "r_ready", r + 1)[r]
+            self.integers(s, "r_ready", r + 1)[r] = 0
+            if self.records[s]["sharing"]:
+                pass_time(s, self.records, self._arena.floats, self._arena.integers, r, now_s)
+
+    def busy(self, s: int, slots: range) -> int:
+        """How many of them serve; where replicas have lines of their own, those who wait there too."""
+        if len(replicas := self._replicas(s, slots)):
+            return int((self.integers(s, "r_load", replicas.stop)[replicas.start :] % ABSENT).sum())
+        return int(self.integers(s, "busy", slots.stop)[slots.start :].sum())
+
+    def _replicas(self, s: int, slots: range) -> range:
+        """The replicas that these slots are of, where that matters."""
+        spread = int(self.records[s]["spread"])
+        balanced = self.records[s]["kind"] == BALANCED
+        return range(slots.start // spread, slots.stop // spread) if balanced else range(0)
 
     def fit(self) -> None:
         """Let the trees of stations whose slots were opened or closed be as large as need be."""
@@ -159,7 +215,7 @@ class Stations:
         """Twice as many places in the queue."""
         if self.records[s]["kind"] == FCFS:
             self._straighten(s)
-        self._reserve_queue(s, 2 * int(self.records[s]["ring_capacity"]), int(self.records[s]["works"]))
+        self._reserve_queue(s, 2 * int(self.records[s]["ring_capacity"]))
 
     def interrupt(self, s: int, slot: int, now_s: float) -> Served:
         """Take the request out of a slot in mid-service."""
@@ -191,12 +247,14 @@ class Stations:
     def _in_queue(self, s: int) -> Requests:
         station = self.records[s]
         queued, ring, pool = (int(station[name]) for name in ("queued", "ring_capacity", "pool"))
-        if station["kind"] == FCFS:
-            at = (int(station["head"]) + np.arange(queued)) & (ring - 1)
-            home = np.full(queued, pool)
-        else:
-            at = self.integers(s, "heap", queued)
-            home = self.integers(s, "q_home", ring)[at]
+        match station["kind"]:
+            case kernel.FCFS:
+                at = (int(station["head"]) + np.arange(queued)) & (ring - 1)
+            case kernel.ORDERED:
+                at = self.integers(s, "heap", queued)
+            case _:
+                at = np.setdiff1d(np.arange(ring), self.integers(s, "unused", ring)[queued:])
+        home = self.integers(s, "q_home", ring)[at] if station["kind"] == ORDERED else np.full(queued, pool)
         works = self.floats(s, "q_work", ring * int(station["works"]))
         return _requests(
             request_class=self.integers(s, "q_class", ring)[at],
@@ -255,34 +313,55 @@ class Stations:
                 times[:count] = times[(int(heads[j]) + np.arange(count)) & (ring - 1)]
             heads[:] = 0
 
-    def _reserve_slots(self, s: int, per_pool: int) -> None:
+    def _reserve_slots(self, s: int, replicas: int) -> None:
         station = self.records[s]
-        pools, before = int(station["pools"]), int(station["capacity"])
+        pools, before, per_pool = int(station["pools"]), int(station["capacity"]), replicas * int(station["spread"])
         # The tree may have more leaves than there are slots, up to the next power of two.
-        spare = (1 << (pools * per_pool - 1).bit_length()) - pools * per_pool
-        for name in SLOT_FLOATS:
+        leaves = 1 << (pools * per_pool - 1).bit_length()
+        shared = station["kind"] == BALANCED
+        for name in (*SLOT_FLOATS, "slot_finish") if shared else SLOT_FLOATS:
             array = _longer(self.floats(s, name, before), pools, per_pool)
-            station[name] = self._arena.put_floats(np.pad(array, (0, spare)))
-        for name in SLOT_INTEGERS:
+            station[name] = self._arena.put_floats(np.pad(array, (0, leaves - pools * per_pool)))
+        for name in (*SLOT_INTEGERS, "jobs", "jobs_where") if shared else SLOT_INTEGERS:
             integers = _longer(self.integers(s, name, before), pools, per_pool)
-            station[name] = self._arena.put_integers(np.pad(integers, (0, spare)))
-        station["per_pool"], station["capacity"], station["dirty"] = per_pool, pools * per_pool, 1
+            station[name] = self._arena.put_integers(np.pad(integers, (0, leaves - pools * per_pool)))
+        if shared:
+            self._reserve_replicas(s, replicas, replicas if station["sharing"] else leaves)
+        station["replicas"], station["per_pool"] = replicas, per_pool
+        station["capacity"], station["dirty"] = pools * per_pool, 1
 
-    def _reserve_queue(self, s: int, ring: int, works: int) -> None:
+    def _reserve_replicas(self, s: int, replicas: int, leaves: int) -> None:
         station = self.records[s]
-        before = int(station["ring_capacity"])
-        ordered = station["kind"] != FCFS
-        for name in QUEUE_FLOATS:
+        before = int(station["replicas"])
+        for name in REPLICA_INTEGERS:
+            station[name] = self._arena.put_integers(_longer(self.integers(s, name, before), 1, replicas))
+        for name in ("r_virtual", "r_changed"):
+            station[name] = self._arena.put_floats(_longer(self.floats(s, name, before), 1, replicas))
+        self.integers(s, "r_load", replicas)[before:] = ABSENT
+        self.integers(s, "r_chosen", replicas)[before:] = -1
+        for name in ("line_head", "line_tail"):
+            lines = np.full(replicas + 1, -1)
+            lines[: before + 1 if before else 0] = self.integers(s, name, before + 1 if before else 0)
+            station[name] = self._arena.put_integers(lines)
+        station["e_leaves"], station["r_leaves"] = max(2, leaves), max(2, replicas)
+        for name, size in (("events", 2 * max(2, leaves)), ("best", 2 * max(2, replicas))):
+            station[name] = self._arena.put_integers(np.zeros(size, dtype=np.int64))
+
+    def _reserve_queue(self, s: int, ring: int) -> None:
+        station = self.records[s]
+        before, works = int(station["ring_capacity"]), int(station["works"])
+        floats = ("q_arrival", "q_deadline", "q_draw") if station["kind"] == BALANCED else QUEUE_FLOATS
+        for name in floats:
             station[name] = self._arena.put_floats(_longer(self.floats(s, name, before), 1, ring))
-        for name in QUEUE_INTEGERS if ordered else QUEUE_INTEGERS[:4]:
+        for name in {FCFS: QUEUE_INTEGERS[:4], ORDERED: QUEUE_INTEGERS, BALANCED: LINE_INTEGERS}[int(station["kind"])]:
             station[name] = self._arena.put_integers(_longer(self.integers(s, name, before), 1, ring))
-        if ordered:
+        if station["kind"] != FCFS:
             self.integers(s, "unused", ring)[before:] = np.arange(before, ring)
         elif station["limited"]:
             rings = self._classes + 1
             station["leave"] = self._arena.put_floats(_longer(self.floats(s, "leave", rings * before), rings, ring))
         station["q_work"] = self._arena.put_floats(_longer(self.floats(s, "q_work", works * before), works, ring))
-        station["works"], station["ring_capacity"] = works, ring
+        station["ring_capacity"] = ring
 
 
 def _longer(array: NDArray[Any], rows: int, columns: int) -> NDArray[Any]:

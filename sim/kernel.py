@@ -42,12 +42,15 @@ MODEL = _record("kind stations first_station classes first_class direct versions
 """
 
 STATION = _record(
-    "kind pool pools per_pool source leaves capacity dirty open room limited places window_queued"
+    "kind pool pools per_pool works source leaves capacity dirty open room limited places window_queued rule tags"
     " loser loser_slot busy is_open slot_class slot_number slot_place slot_home"
     " free slot_arrival slot_start slot_work"
     " ring_capacity head queued q_arrival q_work q_deadline q_class q_number q_place q_home"
-    " q_key works heap where patience patience_where patient unused leave leave_head leave_count leaving rule tags",
-    "from_s last_tag",
+    " q_key heap where patience patience_where patient unused leave leave_head leave_count leaving"
+    " balancer sharing spread replicas r_leaves e_leaves events best r_load r_chosen r_ready r_serving"
+    " r_pending line_head line_tail ready_list ready pending_list pending last_chosen choices"
+    " jobs jobs_where slot_finish r_virtual r_changed q_next q_prev q_line q_draw",
+    "from_s last_tag clock_s",
 )
 """One queue, the slots behind it, and where their arrays begin."""
 
@@ -78,8 +81,14 @@ FINE_CELL = 3 * FINE
 DONE, REFILL, GROW, DRAIN, FULL = range(5)
 """What an advance says: at the end; needs requests of a class; needs a longer queue; the records; the inbox is full."""
 
-FCFS, ORDERED = range(2)
-"""Kinds of stations: first come first served, or by a key."""
+FCFS, ORDERED, BALANCED = range(3)
+"""Kinds of stations: first come first served; by a key; by replicas with lines of their own, or shared."""
+
+CENTRAL, ROUND_ROBIN, RANDOM, TWO_CHOICES, SHORTEST_QUEUE, LONGEST_AGO = range(6)
+"""Balancers."""
+
+ABSENT = np.int64(1 << 40)
+"""The load of a replica that may not be chosen."""
 
 BY_PLACE, LAST_FIRST, SHORTEST, EARLIEST, PRIORITY, FAIR = range(6)
 """Rules that give a waiting request its key."""
@@ -697,6 +706,408 @@ def ordered(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
     return said
 
 
+@njit(inline="always")
+def better(load, chosen, a, b, longest_ago):
+    """Whether replica `a` is to be preferred to a later one, `b`."""
+    if load[a] != load[b]:
+        return load[a] < load[b]
+    return not longest_ago or chosen[a] <= chosen[b]
+
+
+@njit(cache=True)
+def change_load(s, S, I, r, change):
+    """Count a request more or less at a replica."""
+    station = S[s]
+    load, chosen = I[station.r_load :], I[station.r_chosen :]
+    load[r] += change
+    balancer = station.balancer
+    if balancer == SHORTEST_QUEUE or balancer == LONGEST_AGO or balancer == CENTRAL:
+        best = I[station.best :]
+        n = (r + station.r_leaves) >> 1
+        while n >= 1:
+            a, b = best[2 * n], best[2 * n + 1]
+            best[n] = a if better(load, chosen, a, b, balancer == LONGEST_AGO) else b
+            n >>= 1
+
+
+@njit(cache=True)
+def set_event(events, n, time_s):
+    """Write when a server's next event is, in a tree that has the first of all at its root."""
+    events[n] = bits(time_s)
+    while n > 1:
+        n >>= 1
+        events[n] = min(events[2 * n], events[2 * n + 1])
+
+
+@njit(cache=True)
+def set_share_event(s, S, F, I, r):
+    """When the next of the requests that share a replica ends."""
+    station = S[s]
+    n = I[station.r_serving + r]
+    events = I[station.events :]
+    if n == 0:
+        set_event(events, station.e_leaves + r, np.inf)
+        return
+    job = I[station.jobs + r * station.spread]
+    left_s = max(0.0, F[station.slot_finish + job] - F[station.r_virtual + r]) * n
+    set_event(events, station.e_leaves + r, F[station.r_changed + r] + left_s)
+
+
+@njit(cache=True)
+def pass_time(s, S, F, I, r, now_s):
+    """Let virtual time pass at a replica whose requests share it."""
+    station = S[s]
+    if I[station.r_serving + r] > 0:
+        F[station.r_virtual + r] += (now_s - F[station.r_changed + r]) / I[station.r_serving + r]
+    F[station.r_changed + r] = now_s
+
+
+@njit(cache=True)
+def rebalance(s, S, F, I):
+    """Play the trees of a balanced station again after replicas were opened or closed."""
+    station = S[s]
+    spread, events = station.spread, I[station.events :]
+    replicas = station.replicas
+    best, load, chosen = I[station.best :], I[station.r_load :], I[station.r_chosen :]
+    for n in range(2 * station.e_leaves):
+        events[n] = INFINITE
+    for r in range(replicas):
+        first = r * spread
+        opening = I[station.is_open + first] and not I[station.r_ready + r]
+        if station.sharing:
+            if I[station.r_serving + r] > 0:
+                set_share_event(s, S, F, I, r)
+            elif opening:
+                set_event(events, station.e_leaves + r, F[station.free + first])
+        else:
+            for i in range(first, first + spread):
+                if I[station.busy + i] or (opening and i == first):
+                    set_event(events, station.e_leaves + i, F[station.free + i])
+    station.ready = 0
+    for r in range(station.r_leaves):
+        best[station.r_leaves + r] = r
+        if r < replicas and I[station.r_ready + r]:
+            I[station.ready_list + station.ready] = r
+            station.ready += 1
+    for n in range(station.r_leaves - 1, 0, -1):
+        a, b = best[2 * n], best[2 * n + 1]
+        best[n] = a if better(load, chosen, a, b, station.balancer == LONGEST_AGO) else b
+    station.dirty = 0
+
+
+@njit(cache=True)
+def choose(s, S, F, I, draw):
+    """The replica that a request is sent to; there is a ready one."""
+    station = S[s]
+    balancer, ready, n = station.balancer, I[station.ready_list :], station.ready
+    if balancer == ROUND_ROBIN:
+        r = ready[0]
+        for i in range(n):
+            if ready[i] > station.last_chosen:
+                r = ready[i]
+                break
+    elif balancer == RANDOM:
+        r = ready[int(draw * n)]
+    elif balancer == TWO_CHOICES:
+        r = ready[0]
+        if n > 1:
+            v = draw * n
+            a = int(v)
+            b = int((v - a) * (n - 1))
+            b += b >= a
+            load = I[station.r_load :]
+            r = ready[a] if load[ready[a]] <= load[ready[b]] else ready[b]
+    else:
+        r = I[station.best + 1]
+    station.last_chosen = r
+    I[station.r_chosen + r] = station.choices
+    station.choices += 1
+    return r
+
+
+@njit(cache=True)
+def line_up(s, S, I, line, entry):
+    """Put a waiting request at the end of a line: 0 is the hall, r + 1 that of replica r."""
+    station = S[s]
+    tail = I[station.line_tail + line]
+    I[station.q_next + entry], I[station.q_prev + entry], I[station.q_line + entry] = -1, tail, line
+    if tail < 0:
+        I[station.line_head + line] = entry
+    else:
+        I[station.q_next + tail] = entry
+    I[station.line_tail + line] = entry
+
+
+@njit(cache=True)
+def step_out(s, S, I, entry):
+    """Take a waiting request out of its line."""
+    station = S[s]
+    line = I[station.q_line + entry]
+    before, after = I[station.q_prev + entry], I[station.q_next + entry]
+    if before < 0:
+        I[station.line_head + line] = after
+    else:
+        I[station.q_next + before] = after
+    if after < 0:
+        I[station.line_tail + line] = before
+    else:
+        I[station.q_prev + after] = before
+
+
+@njit(cache=True)
+def begin(s, S, F, I, C, H, bounds, first_bound, r, now_s, arrival_s, work_s, k, number, place):
+    """Start a request at a replica that has a slot for it."""
+    station = S[s]
+    first = r * station.spread
+    slot = np.int64(-1)
+    for i in range(first, first + station.spread):
+        if not I[station.busy + i] and (
+            slot < 0 or (not station.sharing and F[station.free + i] < F[station.free + slot])
+        ):
+            slot = i
+            if station.sharing:
+                break
+    I[station.busy + slot] = 1
+    F[station.slot_arrival + slot], F[station.slot_start + slot], F[station.slot_work + slot] = arrival_s, now_s, work_s
+    I[station.slot_class + slot], I[station.slot_number + slot], I[station.slot_place + slot] = k, number, place
+    cell = I[I[CELLS] + station.pool * I[CLASSES] + k]
+    width = WAIT_BUCKETS + 3 * bounds.shape[0] + HIDDEN
+    starts(cell * width, cell * FINE_CELL, now_s - arrival_s, C, H, bounds, first_bound)
+    if not station.sharing:
+        F[station.free + slot] = now_s + work_s
+        I[station.r_serving + r] += 1
+        set_event(I[station.events :], station.e_leaves + slot, now_s + work_s)
+        return
+    pass_time(s, S, F, I, r, now_s)
+    n = I[station.r_serving + r]
+    I[station.r_serving + r] = n + 1
+    F[station.slot_finish + slot] = F[station.r_virtual + r] + work_s
+    I[station.jobs + first + n] = slot
+    rise(I[station.jobs + first :], I[station.jobs_where :], n, F[station.slot_finish :], I[station.slot_place :])
+    set_share_event(s, S, F, I, r)
+
+
+@njit(cache=True)
+def ends(s, S, F, I, C, H, bounds, first_bound, slot, now_s):
+    """Complete the request in a slot."""
+    station = S[s]
+    k, arrival_s, start_s = I[station.slot_class + slot], F[station.slot_arrival + slot], F[station.slot_start + slot]
+    cell = I[I[CELLS] + station.pool * I[CLASSES] + k]
+    width = WAIT_BUCKETS + 3 * bounds.shape[0] + HIDDEN
+    completes(cell * width, cell * FINE_CELL, arrival_s, start_s, now_s, F[I[TARGETS] + k], C, H, bounds, first_bound)
+    if I[KEEP_BELOW]:
+        keep(
+            I,
+            F,
+            k,
+            I[station.slot_number + slot],
+            station.pool,
+            arrival_s,
+            start_s,
+            now_s,
+            F[station.slot_work + slot],
+            WAS_COMPLETED,
+            slot,
+        )
+    I[station.busy + slot] = 0
+    F[station.free + slot] = now_s
+    r = slot // station.spread
+    I[station.r_serving + r] -= 1
+    change_load(s, S, I, r, -1)
+    if I[station.line_head + r + 1] >= 0 and not I[station.r_pending + r]:
+        I[station.r_pending + r] = 1
+        I[station.pending_list + station.pending] = r
+        station.pending += 1
+
+
+@njit(cache=True)
+def happens(s, S, F, I, C, H, bounds, first_bound, now_s):
+    """Process the first event of the tree: a completion, or a replica gets ready."""
+    station = S[s]
+    events, first = I[station.events :], I[station.events + 1]
+    n = 1
+    while n < station.e_leaves:
+        n <<= 1
+        n += events[n] != first
+    server = n - station.e_leaves
+    if station.sharing and I[station.r_serving + server] > 0:
+        jobs = I[station.jobs + server * station.spread :]
+        job = jobs[0]
+        remove(
+            jobs,
+            I[station.jobs_where :],
+            I[station.r_serving + server],
+            0,
+            F[station.slot_finish :],
+            I[station.slot_place :],
+        )
+        F[station.r_virtual + server], F[station.r_changed + server] = F[station.slot_finish + job], now_s
+        ends(s, S, F, I, C, H, bounds, first_bound, job, now_s)
+        set_share_event(s, S, F, I, server)
+        return
+    set_event(events, n, np.inf)
+    if not station.sharing and I[station.busy + server]:
+        ends(s, S, F, I, C, H, bounds, first_bound, server, now_s)
+        return
+    r = server if station.sharing else server // station.spread
+    I[station.r_ready + r] = 1
+    change_load(s, S, I, r, -ABSENT)
+    i = station.ready
+    while i > 0 and I[station.ready_list + i - 1] > r:
+        I[station.ready_list + i] = I[station.ready_list + i - 1]
+        i -= 1
+    I[station.ready_list + i] = r
+    station.ready += 1
+
+
+@njit(cache=True)
+def forget(s, S, F, I, entry):
+    """Let a waiting request's entry be used again."""
+    station = S[s]
+    station.queued -= 1
+    I[station.unused + station.queued] = entry
+    if F[station.q_deadline + entry] < np.inf:
+        where = I[station.patience_where :]
+        remove(
+            I[station.patience :], where, station.patient, where[entry], F[station.q_deadline :], I[station.q_place :]
+        )
+        station.patient -= 1
+
+
+@njit(cache=True)
+def balanced(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
+    """Send a station's requests to replicas, each with a line of its own, and serve them there, up to `until_s`.
+
+    With the central balancer those wait in the hall for whom no replica has a slot: that is how replicas whose
+    requests share them are served. Else the hall is for those who come while no replica is ready.
+    """
+    station = S[s]
+    buckets = bounds.shape[0]
+    hidden = WAIT_BUCKETS + 3 * buckets
+    width = hidden + HIDDEN
+    classes, spread = I[CLASSES], station.spread
+    if not station.open:
+        if station.dirty:
+            rebalance(s, S, F, I)
+        station.open = 1
+        station.clock_s = station.from_s
+    source = D[station.source]
+    q_deadline = F[station.q_deadline :]
+    central = station.balancer == CENTRAL
+    while True:
+        if I[KEEP_BELOW] > 0 and I[KEPT] + 4 > I[KEEP_ROOM]:
+            return DRAIN
+        now_s = station.clock_s
+        event_s = time_of(I[station.events + 1])
+        if event_s <= now_s:
+            happens(s, S, F, I, C, H, bounds, first_bound, now_s)
+            continue
+        able = I[station.r_load + I[station.best + 1]] < spread if central else station.ready > 0
+        entry = np.int64(-1)
+        r = np.int64(-1)
+        if station.pending > 0:
+            station.pending -= 1
+            r = I[station.pending_list + station.pending]
+            I[station.r_pending + r] = 0
+            if I[station.line_head + r + 1] < 0 or I[station.r_serving + r] >= spread:
+                continue
+            entry = I[station.line_head + r + 1]
+        elif able and I[station.line_head] >= 0:
+            entry = I[station.line_head]
+        if entry >= 0:
+            arrival_s, work_s = F[station.q_arrival + entry], F[station.q_work + entry]
+            k, number, place = I[station.q_class + entry], I[station.q_number + entry], I[station.q_place + entry]
+            step_out(s, S, I, entry)
+            if r < 0:
+                r = choose(s, S, F, I, F[station.q_draw + entry])
+                change_load(s, S, I, r, 1)
+                if I[station.r_serving + r] >= spread:
+                    line_up(s, S, I, r + 1, entry)
+                    continue
+            forget(s, S, F, I, entry)
+            begin(s, S, F, I, C, H, bounds, first_bound, r, now_s, arrival_s, work_s, k, number, place)
+            if I[station.line_head + r + 1] >= 0 and not I[station.r_pending + r]:
+                I[station.r_pending + r] = 1
+                I[station.pending_list + station.pending] = r
+                station.pending += 1
+            continue
+        next_s = np.inf
+        if source.at < source.end:
+            next_s = F[source.arrival + source.at]
+        elif not (final or source.ended):
+            return REFILL
+        horizon_s = min(next_s, until_s)
+        if station.patient > 0:
+            hasty = I[station.patience]
+            if q_deadline[hasty] <= horizon_s and q_deadline[hasty] < event_s:
+                k, arrival_s = I[station.q_class + hasty], F[station.q_arrival + hasty]
+                abandons(I[I[CELLS] + station.pool * classes + k] * width, q_deadline[hasty] - arrival_s, C, buckets)
+                if I[KEEP_BELOW]:
+                    keep(
+                        I,
+                        F,
+                        k,
+                        I[station.q_number + hasty],
+                        station.pool,
+                        arrival_s,
+                        np.nan,
+                        q_deadline[hasty],
+                        F[station.q_work + hasty],
+                        WAS_ABANDONED,
+                        -1,
+                    )
+                step_out(s, S, I, hasty)
+                if I[station.q_line + hasty] > 0:
+                    change_load(s, S, I, I[station.q_line + hasty] - 1, -1)
+                forget(s, S, F, I, hasty)
+                continue
+        if event_s <= horizon_s:
+            station.clock_s = event_s
+            continue
+        if next_s > until_s:
+            return DONE
+        if station.queued == station.ring_capacity:
+            return GROW
+        station.clock_s = next_s
+        at = source.at
+        source.at = at + 1
+        if source.only_class >= 0:
+            k, number = source.only_class, source.first_number + at
+        else:
+            k, number = I[source.request_class + at], I[source.number + at]
+        place = station.places
+        station.places = place + 1
+        row = I[I[CELLS] + station.pool * classes + k] * width
+        C[row + ARRIVED] += 1
+        C[row + hidden + T_ARRIVED] += 1
+        work_s, draw = F[source.work + at], F[source.balance + at] if source.balance >= 0 else 0.0
+        if able:
+            r = choose(s, S, F, I, draw)
+            if I[station.r_serving + r] < spread:
+                change_load(s, S, I, r, 1)
+                begin(s, S, F, I, C, H, bounds, first_bound, r, next_s, next_s, work_s, k, number, place)
+                continue
+        rejected = station.queued >= station.room
+        if r >= 0:
+            change_load(s, S, I, r, 0 if rejected else 1)
+        if rejected:
+            C[row + REJECTED] += 1
+            C[row + hidden + T_REJECTED] += 1
+            if I[KEEP_BELOW]:
+                keep(I, F, k, number, station.pool, next_s, np.nan, next_s, work_s, WAS_REJECTED, -1)
+            continue
+        entry = I[station.unused + station.queued]
+        station.queued += 1
+        F[station.q_arrival + entry], F[station.q_work + entry], F[station.q_draw + entry] = next_s, work_s, draw
+        I[station.q_class + entry], I[station.q_number + entry], I[station.q_place + entry] = k, number, place
+        line_up(s, S, I, r + 1, entry)
+        q_deadline[entry] = F[source.deadline + at] if source.has_deadlines else np.inf
+        if q_deadline[entry] < np.inf:
+            I[station.patience + station.patient] = entry
+            rise(I[station.patience :], I[station.patience_where :], station.patient, q_deadline, I[station.q_place :])
+            station.patient += 1
+
+
 @njit(cache=True, nogil=True)
 def advance(until_s, kind, M, S, D, F, I, C, H, bounds, first_bound):
     """Advance all stations of a kind to `until_s` and close their windows.
@@ -714,8 +1125,10 @@ def advance(until_s, kind, M, S, D, F, I, C, H, bounds, first_bound):
                 final = dealt == DONE and not model.direct
                 if kind == FCFS:
                     said = first_come(until_s, s, final, S, D, F, I, C, H, bounds, first_bound)
-                else:
+                elif kind == ORDERED:
                     said = ordered(until_s, s, final, S, D, F, I, C, H, bounds, first_bound)
+                else:
+                    said = balanced(until_s, s, final, S, D, F, I, C, H, bounds, first_bound)
                 if said == GROW or said == DRAIN or (said == REFILL and model.direct):
                     I[CURSOR] = m
                     return said, S[s].source if said == REFILL else s

@@ -17,14 +17,23 @@ from sim.requests import Arrivals, eligible, recording
 from sim.routing import Table
 from sim.scenario import Mcq, Model, Recorded, RequestClass, Scenario
 from sim.service import Constant
-from sim.arena import Arena, Stations
+from sim.arena import Arena, Plan, Stations
 
 RECORDS = 1 << 14
 """Records that the loops hold before they are handed over."""
 
 NOTHING = LogHistogram.of({})
 
+BALANCERS = {
+    "central": kernel.CENTRAL,
+    "round_robin": kernel.ROUND_ROBIN,
+    "random": kernel.RANDOM,
+    "two_choices": kernel.TWO_CHOICES,
+    "join_shortest_queue": kernel.SHORTEST_QUEUE,
+    "least_outstanding": kernel.LONGEST_AGO,
+}
 RULES = {
+    "ps": kernel.BY_PLACE,
     "fcfs": kernel.BY_PLACE,
     "gq": kernel.BY_PLACE,
     "lcfs": kernel.LAST_FIRST,
@@ -222,22 +231,26 @@ class Layout:
     def _place_station(self, m: int, model: Model, s: int, i: int) -> None:
         gq = model.queue == "gq"
         works = len(model.versions) if gq else 1
-        pool = len(self.station_of)
-        room = model.room if gq else model.versions[i].room
-        rule = kernel.FAIR if isinstance(model.queue, Mcq) else RULES.get(model.queue, kernel.BY_PLACE)
-        self.stations.begin(s, int(self.models[m]["kind"]), pool, works, works, room, rule)
-        if isinstance(model.queue, Mcq):
-            for k in self._mine[m]:
-                weight = model.queue.weights.get(self._scenario.traffic[k].name, 1.0)
-                self.stations.floats(s, "tags", 2 * len(self._scenario.traffic))[len(self._scenario.traffic) + k] = (
-                    weight
-                )
+        version = model.versions[i]
+        weights = model.queue.weights if isinstance(model.queue, Mcq) else {}
+        plan = Plan(
+            kind=int(self.models[m]["kind"]),
+            pool=len(self.station_of),
+            pools=works,
+            works=works,
+            spread=max(v.slots for v in model.versions) if gq else version.slots,
+            room=model.room if gq else version.room,
+            rule=kernel.FAIR if weights else RULES[_queue(model)],
+            balancer=BALANCERS[model.balancer],
+            sharing=model.queue == "ps",
+            weights=np.array([weights.get(c.name, 1.0) for c in self._scenario.traffic]),
+        )
+        self.stations.begin(s, plan)
         self.station_of += [s] * works
-        if self.models[m]["direct"]:
-            self.stations.records[s]["source"] = self._mine[m][0]
-        else:
-            self.stations.records[s]["source"] = len(self._scenario.traffic) + s
-            self._place_source(len(self._scenario.traffic) + s, model, None, works)
+        source = self._mine[m][0] if self.models[m]["direct"] else len(self._scenario.traffic) + s
+        self.stations.records[s]["source"] = source
+        if not self.models[m]["direct"]:
+            self._place_source(source, model, None, works)
 
     def _place_source(self, number: int, model: Model, request_class: int | None, works: int) -> None:
         """Arrays for a class's requests to come, or, where no class is given, for a station's."""
@@ -263,8 +276,12 @@ class Layout:
 def kind(model: Model, scenario: Scenario) -> int:
     """Which compiled loop serves a model. Raises `UncompiledError` where there is none."""
     classes = [c for c in scenario.traffic if c.model == model.name]
-    if model.balancer != "central" or model.queue == "ps":
+    if model.balancer != "central" and model.queue not in ("fcfs", "ps"):
         raise _uncompiled(model, f"queue {_queue(model)} with balancer {model.balancer}")
+    if model.balancer != "central" or model.queue == "ps":
+        if any(version.failures for version in model.versions):
+            raise _uncompiled(model, f"queue {_queue(model)} with balancer {model.balancer} and failures")
+        return kernel.BALANCED
     if model.queue == "gq":
         if any(version.failures for version in model.versions):
             raise _uncompiled(model, "queue gq with failures")

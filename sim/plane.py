@@ -34,28 +34,27 @@ class Plane:
         env.call(0.0, Phase.COMPLETION, self._run)
 
     def open(self, pool: int, slots: range, from_s: float) -> None:
-        s, first = self._touch(pool, slots)
-        self._stations.floats(s, "free", first + len(slots))[first:] = from_s
-        self._stations.integers(s, "is_open", first + len(slots))[first:] = 1
+        s, placed = self._touch(pool, slots)
+        self._stations.open(s, placed, from_s)
 
     def close(self, pool: int, slots: range) -> None:
-        s, first = self._touch(pool, slots)
-        self._stations.integers(s, "is_open", first + len(slots))[first:] = 0
+        s, placed = self._touch(pool, slots)
+        self._stations.close(s, placed, self._env.now)
 
     def crash(self, pool: int, slots: range, on_crash: OnCrash) -> None:
-        s, first = self._touch(pool, slots)
-        self._stations.integers(s, "is_open", first + len(slots))[first:] = 0
-        for slot in range(first, first + len(slots)):
+        s, placed = self._touch(pool, slots)
+        self._stations.close(s, placed, self._env.now)
+        for slot in placed:
             if self._stations.integers(s, "busy", slot + 1)[slot]:
                 self._interrupt(s, pool, slot, on_crash)
 
     def busy(self, pool: int, slots: range) -> int:
-        s, first = self._find(pool, slots)
-        return int(self._stations.integers(s, "busy", first + len(slots))[first:].sum())
+        s, placed = self._find(pool, slots)
+        return self._stations.busy(s, placed)
 
     def freed_s(self, pool: int, slots: range) -> float:
-        s, first = self._find(pool, slots)
-        return float(self._stations.floats(s, "free", first + len(slots))[first:].max())
+        s, placed = self._find(pool, slots)
+        return float(self._stations.floats(s, "free", placed.stop)[placed.start :].max())
 
     def shift(self, request_class: int, weights: Mapping[str, float]) -> None:
         self._catch_up()
@@ -116,20 +115,22 @@ class Plane:
                 case kernel.DRAIN:
                     self._drain()
 
-    def _find(self, pool: int, slots: range) -> tuple[int, int]:
-        """The station of these slots, and where in its arrays they begin."""
+    def _find(self, pool: int, slots: range) -> tuple[int, range]:
+        """The station of these slots, and where in its arrays they are."""
         self._catch_up()
         s = self._layout.station_of[pool]
-        return s, self._stations.slot(s, pool, slots.start)
+        first = self._stations.slot(s, pool, slots.start)
+        return s, range(first, first + len(slots))
 
-    def _touch(self, pool: int, slots: range) -> tuple[int, int]:
+    def _touch(self, pool: int, slots: range) -> tuple[int, range]:
         """The same, for slots that are about to change; what follows from it comes when this event is over."""
         self._catch_up()
         self._env.call(self._env.now, Phase.DISPATCH, self._go_on)
         s = self._layout.station_of[pool]
         self._stations.reach(s, slots.stop)
         self._stations.records[s]["dirty"] = 1
-        return s, self._stations.slot(s, pool, slots.start)
+        first = self._stations.slot(s, pool, slots.start)
+        return s, range(first, first + len(slots))
 
     def _go_on(self, _: Event) -> None:
         self._caught_up_s = -1.0

@@ -35,7 +35,7 @@ exponential = st.sampled_from([0.5, 2.0]).map(lambda s: Exponential(mean_s=s))
 
 
 @st.composite
-def versions(draw: st.DrawFn, name: str, queue: object) -> Version:
+def versions(draw: st.DrawFn, name: str, may_fail: bool, limited: bool) -> Version:
     failures = st.builds(
         Failures,
         every=st.sampled_from([3.0, 7.0]).map(lambda s: Constant(value_s=s)) | st.just(Exponential(mean_s=5.0)),
@@ -48,17 +48,20 @@ def versions(draw: st.DrawFn, name: str, queue: object) -> Version:
         slots=draw(st.integers(1, 3)),
         startup=draw(constant | exponential),
         replicas=Replicas(initial=draw(st.integers(0, 3)), at_most=4),
-        room=None if queue == "gq" else draw(st.none() | st.integers(0, 4)),
-        failures=None if queue == "gq" else draw(st.none() | failures),
+        room=draw(st.none() | st.integers(0, 4)) if limited else None,
+        failures=draw(st.none() | failures) if may_fail else None,
     )
 
 
 QUEUES = ("fcfs", "lcfs", "sjf", "edf", "priority", "mcq", Mcq(weights={"a": 3.0, "b": 0.5}), "gq")
+BALANCERS = ("round_robin", "random", "two_choices", "join_shortest_queue", "least_outstanding")
+COMPILED = [*((queue, "central") for queue in (*QUEUES, "ps")), *((q, b) for q in ("fcfs", "ps") for b in BALANCERS)]
 
 
 @st.composite
 def models(draw: st.DrawFn) -> Model:
-    queue = draw(st.sampled_from(QUEUES))
+    queue, balancer = draw(st.sampled_from(COMPILED))
+    may_fail = queue not in ("gq", "ps") and balancer == "central"
     names = draw(st.sampled_from([("v1",), ("v1", "v2"), ("v1", "v2", "v3")]))
     weights = dict(zip(names, draw(st.permutations([1.0, 2.0, 0.5])), strict=False))
     turned = {name: 3.5 - weight for name, weight in weights.items()}
@@ -67,9 +70,10 @@ def models(draw: st.DrawFn) -> Model:
     return Model(
         name="m",
         queue=queue,
+        balancer=balancer,
         room=draw(st.none() | st.integers(0, 4)) if queue == "gq" else None,
         routing=routing if len(names) > 1 else None,
-        versions=tuple(draw(versions(name, queue)) for name in names),
+        versions=tuple(draw(versions(name, may_fail, queue != "gq")) for name in names),
     )
 
 
