@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sim.requests import recording
-from sim.scenario import Scenario, load
+from sim.scenario import Model, Scenario, Version, load
 
 
 def checked(path: Path) -> Iterator[str]:
@@ -31,6 +31,9 @@ def _policy_lines(scenario: Scenario) -> Iterator[str]:
 def _load_lines(scenario: Scenario) -> Iterator[str]:
     """The load that each pool is offered in the long run, where arrivals have a rate known beforehand."""
     for model in scenario.models:
+        # With one queue for several versions nobody knows beforehand who serves how many.
+        if model.queue == "gq" and len(model.versions) > 1:
+            continue
         offered = dict.fromkeys((v.name for v in model.versions), 0.0)
         for c in scenario.traffic:
             rate_per_s = getattr(c.arrivals, "mean_rate_per_s", None)
@@ -40,12 +43,26 @@ def _load_lines(scenario: Scenario) -> Iterator[str]:
                     offered[name] += rate_per_s * weight / sum(weights.values())
         for version in model.versions:
             erlangs = offered[version.name] * version.service.mean_s
-            slots = version.replicas.initial * version.slots
             if erlangs > 0:
-                yield f"{model.name}/{version.name}: work for {erlangs:.3g} slots on average, {slots} at the start"
+                yield f"{model.name}/{version.name}: work for {erlangs:.3g} {_start(model, version)} at the start"
+
+
+def _start(model: Model, version: Version) -> str:
+    """What a pool begins with, each of which does a second of work in a second."""
+    if model.queue == "ps":
+        return f"replicas on average, {version.replicas.initial}"
+    return f"slots on average, {version.replicas.initial * version.slots}"
 
 
 def _idle_lines(scenario: Scenario) -> Iterator[str]:
     """What is written in the file and has no effect."""
-    if any(c.priority for c in scenario.traffic):
-        yield "priority has no effect: every queue of this scenario is first come, first served"
+    for model in scenario.models:
+        classes = [c for c in scenario.traffic if c.model == model.name]
+        ranks = {c.priority for c in classes}
+        name = model.queue if isinstance(model.queue, str) else "mcq with weights"
+        if name in ("priority", "mcq") and len(ranks) == 1:
+            yield f"{model.name} serves first come, first: all its classes have priority {ranks.pop()}"
+        elif name not in ("priority", "mcq") and ranks - {0}:
+            yield f"priority has no effect in {model.name}: its queue is {name}"
+        if name == "edf" and len({scenario.target_s(c) for c in classes}) == 1:
+            yield f"{model.name} serves first come, first: all its classes have the same deadline, or none"

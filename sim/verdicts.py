@@ -57,7 +57,7 @@ def _of_claims(scenario: Scenario, figures: Summary) -> Iterator[Verdict]:
 
 def _of_theory(scenario: Scenario, figures: Summary) -> Iterator[Verdict]:
     for p in predictions(scenario):
-        group = figures.by_version[p.pool]
+        group = figures.by_version[p.pool] if p.request_class is None else figures.by_class[p.request_class]
         source = _source(p, several=len(figures.by_version) > 1)
         if p.response_s is not None:
             yield Verdict(source, "mean response", p.response_s, group.response_s["mean"], p.note)
@@ -66,5 +66,5 @@ def _of_theory(scenario: Scenario, figures: Summary) -> Iterator[Verdict]:
 
 
 def _source(p: Prediction, several: bool) -> str:
-    where = f" for {p.pool}" if several else ""
+    where = f" for {p.request_class or p.pool}" if several or p.request_class else ""
     return f"theory{where}, {p.queue}" if p.exact else f"approximate theory{where}, {p.queue}"

@@ -27,6 +27,7 @@ def run(
     room: int | None = None,
     patience: Duration | None = None,
     failures: Failures | None = None,
+    queue: str = "fcfs",
     steps: dict[float, int] | None = None,
     repeat_s: float | None = None,
 ) -> World:
@@ -48,7 +49,7 @@ def run(
             name="small",
             horizon_s=until_s,
             control=Control(tick_s=1.0),
-            models=(Model(name="m", versions=(version,)),),
+            models=(Model(name="m", queue=queue, versions=(version,)),),  # type: ignore[arg-type]
             traffic=(RequestClass(name="c", model="m", arrivals=arrivals, patience_s=patience),),
             policy=ScheduleSpec(steps=plan, repeat_s=repeat_s),
         )
@@ -112,6 +113,28 @@ def test_who_waits_gives_up_where_the_pool_has_gone() -> None:
     world = run([7, 14, 21], 11.0, until_s=27.0, steps={0.0: 1, 16.0: 0}, patience=Constant(value_s=3.0))
     assert ends(world) == [18.0, 17.0, 24.0]
     assert outcomes(world) == ["completed", "abandoned", "abandoned"]
+
+
+def test_the_last_in_line_goes_first() -> None:
+    # Ciw 3.2.7, test_simulation.py::test_last_in_first_out.
+    world = run([1, 2, 3, 4, 5, 6, 7, 8, 9], 1.6, until_s=9.7, queue="lcfs")
+    r = world.requests()
+    done = r.outcome == Outcome.COMPLETED
+    assert r.arrival_s[done].tolist() == [1.0, 2.0, 4.0, 5.0, 7.0]
+    assert np.allclose(r.leave_s[done], [2.6, 4.2, 5.8, 7.4, 9.0], atol=1e-9)
+
+
+def test_three_share_one_server() -> None:
+    # Ciw 3.2.7, test_processor_sharing.py::test_update_service_end_dates_accept, run to the end.
+    world = run([0.5, 0.7, 2.0], slots=50, queue="ps")
+    assert np.allclose(ends(world), [2.45, 2.85, 3.5], atol=1e-9)
+
+
+def test_at_most_three_share_one_server(tmp_path: Path) -> None:
+    # Ciw 3.2.7, test_processor_sharing.py::test_ps_start_waitingcustomers_service_at_release, its clock 0.5 s later.
+    world = run(trace(tmp_path, "time_s,service_s\n0,1\n0,2\n0,3\n1,4\n"), slots=3, queue="ps")
+    assert np.allclose(starts(world), [0, 0, 0, 3], atol=1e-9)
+    assert np.allclose(ends(world), [3, 6, 8, 10], atol=1e-9)
 
 
 def test_a_slot_that_frees_at_the_last_moment_of_patience_serves() -> None:
