@@ -93,10 +93,14 @@ class Deployment:
         self._rule = spec.rule
         self._ongoing = Ongoing(spec.look_back_period_s)
         self._pending: Pending | None = None
+        self._target: int | None = None
 
     def decide(self, now_s: float, reading: PoolReading, running: int, target: int) -> Reason | str:
         """The wish, or in words why there is none."""
         is_new = self._ongoing.see(now_s, reading)
+        if target != self._target:
+            # A change was made, by this policy or another hand: what was pending is over.
+            self._pending, self._target = None, target
         ongoing = self._ongoing.aggregated(self._spec.aggregation_function)
         if ongoing is None:
             return "no requests were read in the look-back period"

@@ -1,16 +1,18 @@
 """Knative's autoscaler: its windows, its scaler, and the policy that sees a pool through readings."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from policies.decision import Limit
+from policies.decision import Limit, Reason
 from policies.kpa import KpaSpec
 from policies.kpa_scaler import Scaler, ScalerSettings
 from policies.kpa_windows import Buckets, RecentMaximum
+from policies.kpa_zero import LastReplicas
 from policies.observation import Flow, Observation, PoolReading
 from policies.policy import Policy
 from policies.testing import seen, traits
@@ -20,7 +22,7 @@ loads = st.lists(st.integers(0, 60), min_size=1, max_size=60)
 means = st.floats(0, 1000)
 
 
-def shown(time_s: float, wanted: int, ready: int, age_s: float | None = 0.0, **flow: float) -> Observation:
+def shown(time_s: float, wanted: int, ready: int, age_s: float | None = 0.0, **flow: Any) -> Observation:
     reading = PoolReading(wanted=wanted, ready=ready, starting=wanted - ready, age_s=age_s, total=Flow(**flow))
     return Observation(time_s, {"m/v1": reading})
 
@@ -134,6 +136,14 @@ def test_a_panic_ends_when_a_stable_window_has_passed_since_the_last_rise() -> N
     assert [scaler.scale(t, 6, 20.0, 20.0).desired for t in (2.0, 60.0, 62.0)] == [6, 6, 2]
 
 
+def test_replicas_that_get_no_requests_go_at_once() -> None:
+    """`TestAutoscalerScaleDownDelayNotReachable`."""
+    scaler = Scaler(replace(TARGET_10, scale_down_delay_s=300.0, panic_threshold=100.0), 0, 0.0)
+    assert scaler.scale(0.0, 40, 400.0, 400.0).desired == 40
+    scaler.settings = replace(scaler.settings, reachable=False)
+    assert scaler.scale(2.0, 40, 0.0, 0.0).desired == 0
+
+
 def test_a_wish_tells_all_that_changed_it() -> None:
     settings = replace(TARGET_10, max_scale_up_rate=2.0, activation_scale=8)
     reason = Scaler(settings, 2, 0.0).scale(0.0, 2, 30.0, 95.0).reason
@@ -192,6 +202,19 @@ def test_between_two_readings_busy_time_tells_more_than_the_gauge() -> None:
     assert decision.targets == {"m/v1": 3}
 
 
+def test_a_counter_that_went_back_was_restarted_from_zero() -> None:
+    policy = KpaSpec(metric="rps", target=10.0).build({"m/v1": traits()})
+    policy.decide(seen(0.0, arrived_total=1e6))
+    assert policy.decide(seen(10.0, arrived_total=140.0)).targets == {"m/v1": 2}
+
+
+def test_without_busy_time_what_is_in_service_changes_halfway() -> None:
+    policy = KpaSpec().build({"m/v1": traits(slots=10)})
+    policy.decide(seen(0.0, wanted=1, in_service=10, queued=0))
+    because = policy.decide(seen(60.0, wanted=1, in_service=30, queued=0)).reasons["m/v1"].because
+    assert because.startswith("concurrency 20 stable and 20 panic")
+
+
 def test_a_reading_each_15_seconds_panics_as_one_each_second_does() -> None:
     coarse, fine = (KpaSpec().build({"m/v1": traits()}) for _ in range(2))
     for t in range(31):
@@ -228,6 +251,15 @@ def test_the_last_replica_goes_after_the_stable_window_and_a_grace() -> None:
     # The request is seen until the reading at 2 s, the window forgets it 60 s later; then come 30 s of grace.
     assert 2.0 * found.index(0) == 2.0 + 60.0 + 30.0
     assert set(found[: found.index(0)]) == {1}
+
+
+def test_a_pool_that_was_active_only_shortly_keeps_one() -> None:
+    last = LastReplicas(active_s=60.0, grace_s=30.0, now_s=0.0, wanted=1, is_ready=True)
+    none = Reason(0, "nothing to do")
+    held = [last.limited(none, t, 4, is_ready=True).limits for t in (50.0, 60.0, 80.0, 90.0)]
+    shortly = Limit("scale to zero", 0, 1, "active for less than 60 s")
+    grace = Limit("scale to zero", 0, 4, "30 s of grace")
+    assert held == [(shortly,), (grace,), (grace,), ()]
 
 
 def test_the_last_replica_stays_where_it_is_told_to() -> None:
@@ -281,6 +313,12 @@ def test_readings_without_the_metric_shrink_nothing(concurrencies: list[int]) ->
     for k in range(1, 40):
         decision = policy.decide(shown(2.0 * (len(concurrencies) - 1 + k), wanted, wanted, queued=3))
         assert decision.targets.get("m/v1", wanted) >= wanted
+
+
+def test_a_pool_beyond_its_bounds_comes_back_without_any_reading_that_is_new() -> None:
+    policy = KpaSpec().build({"m/v1": traits(at_most=5)})
+    policy.decide(shown(0.0, 9, 9, queued=50, in_service=0))
+    assert policy.decide(shown(2.0, 9, 9, age_s=2.0, queued=50, in_service=0)).targets == {"m/v1": 5}
 
 
 @given(loads, st.integers(0, 5), st.integers(0, 20), st.integers(1, 8))

@@ -1,6 +1,7 @@
 """Ray Serve's autoscaler: its rule, and the policy that sees a pool through readings."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,7 +19,7 @@ POOLS = {"m/v1": traits(at_least=1)}
 loads = st.lists(st.integers(0, 60), min_size=1, max_size=60)
 
 
-def shown(time_s: float, wanted: int, ready: int, age_s: float | None = 0.0, **flow: float) -> Observation:
+def shown(time_s: float, wanted: int, ready: int, age_s: float | None = 0.0, **flow: Any) -> Observation:
     reading = seen(time_s, wanted=wanted, age_s=age_s, **flow).pools["m/v1"]
     return Observation(time_s, {"m/v1": replace(reading, ready=ready)})
 
@@ -141,6 +142,13 @@ def test_a_fall_that_is_due_waits_for_the_next_reading_and_no_longer() -> None:
     due = policy.decide(shown(10.0, 9, 9, age_s=10.0, in_service=2, queued=0))
     assert due.reasons["m/v1"].limits == (Limit("unknown", 1, 9, "no new reading"),)
     assert policy.decide(shown(12.0, 9, 9, in_service=2, queued=0)).targets == {"m/v1": 1}
+
+
+def test_a_change_by_another_hand_ends_what_is_pending() -> None:
+    policy = RayServeSpec(downscale_delay_s=10.0).build(POOLS)
+    policy.decide(shown(0.0, 9, 9, in_service=2, queued=0))
+    assert policy.decide(shown(10.0, 8, 8, in_service=2, queued=0)).targets == {"m/v1": 8}
+    assert policy.decide(shown(20.0, 8, 8, in_service=2, queued=0)).targets == {"m/v1": 1}
 
 
 @given(loads, st.integers(0, 5), st.integers(0, 20))
