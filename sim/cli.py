@@ -16,8 +16,10 @@ if TYPE_CHECKING:
 
     from sim.result import Result
     from sim.run import Progress
+    from sim.scenario import Scenario
 
 DESCRIPTION = "Simulate scaling policies for many versions of AI models: which policy, how many replicas, what p99."
+ENGINES = ("reference", "plane")
 EPILOG = "Times are in seconds. Bad input gives one line a fault and exit code 2."
 
 
@@ -25,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; 0 where it worked, 2 for bad input, 130 where the user broke it off."""
     chosen = _parser().parse_args(arguments)
     try:
-        chosen.command(chosen)
+        return chosen.command(chosen) or 0
     except InputError as fault:
         print(fault, file=sys.stderr)
         return 2
@@ -34,9 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout = None
         return 0
     except KeyboardInterrupt:
-        print("broken off; nothing was written", file=sys.stderr)
+        print("broken off", file=sys.stderr)
         return 130
-    return 0
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -72,7 +73,17 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--precision", type=_share, metavar="1%", help="run until the mean response is this sure")
     parser.add_argument("--out", type=Path, metavar="DIR", help="save the result (parquet, JSON, report.html) here")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write figures (PNG, SVG) and report.html here")
-    parser.add_argument("--requests", action="store_true", help="keep a row for each request in the saved result")
+    parser.add_argument(
+        "--requests",
+        type=_kept,
+        nargs="?",
+        const=1.0,
+        default=0.0,
+        metavar="1%",
+        help="keep a row for each request, or for this share of them, in the saved result",
+    )
+    parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes that replications may take (1)")
+    parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help=f"request plane ({ENGINES[0]})")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.set_defaults(command=_run)
 
@@ -112,23 +123,40 @@ def _scenario_parser(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(command=_scenario)
 
 
-def _run(chosen: argparse.Namespace) -> None:
-    from sim.run import simulate
+def _run(chosen: argparse.Namespace) -> int:
+    from sim.result import vacant
+    from sim.run import Interrupted
     from sim.scenario import load
 
-    scenario = load(chosen.scenario)
+    if chosen.out:
+        vacant(chosen.out)
+    status, scenario = 0, load(chosen.scenario)
+    try:
+        result = _simulated(scenario, chosen)
+    except Interrupted as broken:
+        status, result = 130, broken.result
+        print(broken, file=sys.stderr)
+    if chosen.out:
+        _save(result, chosen.out)
+    _present(result, chosen.json, chosen.figures)
+    return status
+
+
+def _simulated(scenario: "Scenario", chosen: argparse.Namespace) -> "Result":
+    from sim.run import simulate
+
     with _progress() as progress:
-        result = simulate(
+        return simulate(
             scenario,
             seed=chosen.seed,
             replications=chosen.replications,
             precision=chosen.precision,
             keep_requests=chosen.requests,
+            jobs=chosen.jobs,
+            engine=chosen.engine,
+            beside=chosen.out,
             progress=progress,
         )
-    if chosen.out:
-        _save(result, chosen.out)
-    _present(result, chosen.json, chosen.figures)
 
 
 def _check(chosen: argparse.Namespace) -> None:
@@ -246,13 +274,24 @@ def _progress() -> "Iterator[Progress | None]":
     if not sys.stderr.isatty():
         yield None
         return
+    from time import monotonic
+
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn())
+    from sim.text import clock, short
+
+    begin_s = monotonic()
+    words = TextColumn("{task.fields[words]}")
+    columns = (TextColumn("simulated"), BarColumn(), TextColumn("{task.description}"), words, TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("simulating", total=1.0)
-        yield lambda share, words: bar.update(task, completed=share, description=words)
+        task = bar.add_task("", total=1.0, words="")
+
+        def told(share: float, simulated_s: float, words: str) -> None:
+            rate = short(simulated_s / max(monotonic() - begin_s, 1e-3))
+            bar.update(task, completed=share, description=f"{clock(int(simulated_s))}, {rate} s/s", words=words)
+
+        yield told
 
 
 def _count(text: str) -> int:
@@ -278,6 +317,13 @@ def _share(text: str) -> float:
     if not 0 < share < 1:
         raise argparse.ArgumentTypeError(f"must be a share such as 1% or 0.01, got {text!r}")
     return share
+
+
+def _kept(text: str) -> float:
+    try:
+        return 1.0 if text == "100%" else _share(text)
+    except argparse.ArgumentTypeError as fault:
+        raise argparse.ArgumentTypeError(f"{fault}; the scenario's name goes before --requests") from fault
 
 
 if __name__ == "__main__":

@@ -1,24 +1,24 @@
-"""Tidy tables of a run: pools and decisions by tick, requests, quantiles over time, distributions."""
+"""Tidy tables of a run: pools and decisions by tick, quantiles over time, distributions."""
 
+import math
 from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from sim.cluster import Outcome, Requests
+from sim.cluster import Tallied
 from sim.history import DecisionRow, PoolRow
+from sim.loghistogram import LogHistogram
 from sim.scenario import Scenario
-from sim.summary import Run, Summary
+from sim.summary import QUANTILES, Run, Summary
+from sim.windows import Mask, Scopes, together
 
 if TYPE_CHECKING:
     import pandas as pd
 
-Floats = NDArray[np.float64]
-
-WINDOWS = 120
-"""Into so many parts a run is cut for quantiles over time."""
 BINS_PER_DECADE = 20
+LAST_DECADE = 8
 
 
 def pools_frame(runs: Sequence[Run], scenario: Scenario) -> "pd.DataFrame":
@@ -54,66 +54,26 @@ def decisions_frame(runs: Sequence[Run]) -> "pd.DataFrame":
     return pd.concat(frames, ignore_index=True)
 
 
-def requests_frame(runs: Sequence[Run], scenario: Scenario) -> "pd.DataFrame":
-    """One row for each request, in order of arrival; times in seconds, NaN where they were not reached."""
-    import pandas as pd
-
-    pools = pd.Index(list(scenario.pools))
-    classes = pd.Index([c.name for c in scenario.traffic])
-    outcomes = pd.Index([o.name.lower() for o in Outcome])
-    frames = []
-    for i, run in enumerate(runs):
-        r = run.requests
-        frames.append(
-            pd.DataFrame(
-                {
-                    "replication": i,
-                    "request": np.arange(len(r.pool)),
-                    "request_class": pd.Categorical.from_codes(r.request_class, categories=classes),
-                    "pool": pd.Categorical.from_codes(r.pool, categories=pools),
-                    "arrival_s": r.arrival_s,
-                    "start_s": r.start_s,
-                    "leave_s": r.leave_s,
-                    "wait_s": r.start_s - r.arrival_s,
-                    "response_s": np.where(r.outcome == Outcome.COMPLETED, r.leave_s - r.arrival_s, np.nan),
-                    "work_s": r.work_s,
-                    "outcome": pd.Categorical.from_codes(r.outcome, categories=outcomes),
-                    "slot": r.slot,
-                }
-            )
-        )
-    return pd.concat(frames, ignore_index=True)
-
-
 def course_frame(runs: Sequence[Run], scenario: Scenario) -> "pd.DataFrame":
-    """One row for each part of the run and scope (`all`, then each pool), of all replications together.
+    """One row for each window of the run and scope (`all`, then each pool), of all replications together.
 
-    `time_s` is the middle of the part; quantiles are of the response times of those that completed in it.
+    `time_s` is the middle of the window; quantiles are of the response times of those that completed in it.
     """
     import pandas as pd
 
-    end_s = max(run.end_s for run in runs)
-    edges = np.linspace(0.0, end_s, WINDOWS + 1)
-    rows: list[dict[str, object]] = []
-    for scope, parts in _scopes(runs, scenario):
-        arrived = np.histogram(np.concatenate([r.arrival_s for r in parts]), edges)[0] / len(runs)
-        done = [(r.leave_s[c], (r.leave_s - r.arrival_s)[c]) for r in parts for c in [r.outcome == Outcome.COMPLETED]]
-        ended_s = np.concatenate([e for e, _ in done])
-        response_s = np.concatenate([x for _, x in done])[np.argsort(ended_s, kind="stable")]
-        cuts = np.searchsorted(np.sort(ended_s), edges)
-        for k in range(WINDOWS):
-            within = response_s[cuts[k] : cuts[k + 1]]
-            quantiles = np.quantile(within, [0.5, 0.95, 0.99]) if len(within) else [np.nan] * 3
-            rows.append(
-                {
-                    "scope": scope,
-                    "time_s": (edges[k] + edges[k + 1]) / 2,
-                    "length_s": edges[k + 1] - edges[k],
-                    "requests_arrived": arrived[k],
-                    "requests_completed": len(within) / len(runs),
-                    **dict(zip(("response_p50_s", "response_p95_s", "response_p99_s"), quantiles, strict=True)),
-                }
-            )
+    windows = [reduce(together, same) for same in zip(*(run.windows for run in runs), strict=True)]
+    rows = [
+        {
+            "scope": scope,
+            "time_s": (window.start_s + window.end_s) / 2,
+            "length_s": window.end_s - window.start_s,
+            "requests_arrived": int(window.counts[mask, Tallied.ARRIVED].sum()) / len(runs),
+            "requests_completed": window.response[number].count / len(runs),
+            **{f"response_{name}_s": _quantile(window.response[number], p) for name, p in QUANTILES.items()},
+        }
+        for scope, number, mask in _scopes(scenario)
+        for window in windows
+    ]
     return pd.DataFrame(rows)
 
 
@@ -122,10 +82,11 @@ def distribution_frame(runs: Sequence[Run], scenario: Scenario) -> "pd.DataFrame
     import pandas as pd
 
     frames = []
-    edges = np.concatenate([[0.0], np.logspace(-3, 6, 9 * BINS_PER_DECADE + 1)])
-    for scope, parts in _scopes(runs, scenario):
-        values = [(r.leave_s - r.arrival_s)[r.outcome == Outcome.COMPLETED] for r in parts]
-        counts = np.histogram(np.concatenate(values), edges)[0]
+    edges = np.concatenate([[0.0], np.logspace(-3, LAST_DECADE, (LAST_DECADE + 3) * BINS_PER_DECADE + 1)])
+    for scope, number, _ in _scopes(scenario):
+        whole = LogHistogram.merged(window.response[number] for run in runs for window in run.windows)
+        bins = np.clip(np.searchsorted(edges, whole.means_s, side="right"), 1, len(edges) - 1) - 1
+        counts = np.bincount(bins, whole.counts, len(edges) - 1).astype(np.int64)
         frame = pd.DataFrame({"scope": scope, "low_s": edges[:-1], "high_s": edges[1:], "requests": counts})
         frames.append(frame[frame["requests"] > 0])
     return pd.concat(frames, ignore_index=True)
@@ -153,12 +114,17 @@ def _summary_rows(summary: Summary) -> Iterator[tuple[str, str, str, float, floa
             yield kind, name, what, np.nan if value is None else value, np.nan, np.nan
 
 
-def _scopes(runs: Sequence[Run], scenario: Scenario) -> Iterator[tuple[str, list[Requests]]]:
-    yield "all", [run.requests for run in runs]
-    for i, pool in enumerate(scenario.pools):
-        yield pool, [_of_pool(run.requests, i) for run in runs]
+def _scopes(scenario: Scenario) -> Iterator[tuple[str, int, Mask]]:
+    """Name, number and mask of all requests and of those of each pool."""
+    scopes = Scopes(scenario)
+    pools, classes = range(len(scenario.pools)), range(len(scenario.traffic))
+    for name, some in (("all", pools), *((pool, range(i, i + 1)) for i, pool in enumerate(scenario.pools))):
+        number = scopes.number(some, classes)
+        yield name, number, scopes.masks[number]
 
 
-def _of_pool(requests: Requests, pool: int) -> Requests:
-    here = requests.pool == pool
-    return Requests(*(getattr(requests, name)[here] for name in Requests.__slots__))
+def _quantile(times: LogHistogram, p: float) -> float:
+    """The smallest time that at least the share `p` of all do not exceed; nan without any."""
+    if not times.count:
+        return np.nan
+    return float(times.means_s[np.searchsorted(np.cumsum(times.counts), math.ceil(times.count * p * (1 - 1e-12)))])

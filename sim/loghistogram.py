@@ -51,17 +51,33 @@ class LogHistogram:
         return cls(buckets, counts[buckets], sums[buckets])
 
     @classmethod
+    def of_times(cls, times_s: NDArray[np.float64]) -> "LogHistogram":
+        """From many times at once, each entered as `bucket` and `ticks` tell."""
+        fraction, exponent = np.frexp(times_s)
+        within = ((2 * fraction - 1) * (1 << PER_OCTAVE_BITS)).astype(np.int64)
+        buckets = ((exponent.astype(np.int64) - 1 - LOWEST_OCTAVE) << PER_OCTAVE_BITS) + within
+        buckets = np.where(times_s > 0, np.clip(buckets, 0, BUCKETS - 1), 0)
+        return cls._summed(buckets, np.ones_like(buckets), (times_s * TICKS_PER_S).astype(np.int64))
+
+    @classmethod
     def merged(cls, parts: Iterable["LogHistogram"]) -> "LogHistogram":
         """All of them together."""
         every = [part for part in parts if len(part.buckets)]
         if len(every) == 1:
             return every[0]
-        buckets = np.concatenate([p.buckets for p in every] or [np.empty(0, dtype=np.int64)])
-        found, place = np.unique(buckets, return_inverse=True)
-        counts, sums = np.zeros(len(found), dtype=np.int64), np.zeros(len(found), dtype=np.int64)
-        np.add.at(counts, place, np.concatenate([p.counts for p in every] or [buckets]))
-        np.add.at(sums, place, np.concatenate([p.sums for p in every] or [buckets]))
-        return cls(found, counts, sums)
+        if not every:
+            return cls.of({})
+        return cls._summed(*(np.concatenate([getattr(p, name) for p in every]) for name in cls.__slots__))
+
+    @classmethod
+    def _summed(cls, buckets: NDArray[np.int64], counts: NDArray[np.int64], sums: NDArray[np.int64]) -> "LogHistogram":
+        """From entries in no order, buckets among them more than once."""
+        order = np.argsort(buckets, kind="stable")
+        ordered = buckets[order]
+        first = np.flatnonzero(np.diff(ordered, prepend=-1))
+        counts, sums = (np.add.reduceat(column[order], first) if len(first) else column for column in (counts, sums))
+        filled = counts != 0
+        return cls(ordered[first][filled], counts[filled], sums[filled])
 
     @property
     def count(self) -> int:

@@ -5,7 +5,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -16,6 +16,7 @@ from policies import specfile
 from policies.faults import InputError
 from policies.spec import plain
 from sim import frames
+from sim.records import Stored
 from sim.scenario import Scenario, load
 from sim.summary import Run, Summarizer, Summary, plain_group, read_group
 from sim.theory import predictions
@@ -39,8 +40,8 @@ class Result:
     """Tidy tables, each made when it is first asked for.
 
     `summary` is the same as `figures`, as a table; `pools` has a row for each tick and pool, `decisions` for each tick
-    and pool that the policy spoke of, `course` for each of 120 parts of the run, `distribution` for each bin of
-    response time; `requests` for each request, and only if the run was asked to keep them.
+    and pool that the policy spoke of, `course` for each of the windows of the run, 128 to 256, `distribution` for each
+    bin of response time; `requests` for each request or a share of them, only if the run was asked to keep them.
     """
 
     scenario: Scenario
@@ -50,6 +51,10 @@ class Result:
     replications: int
     versions: Mapping[str, str]
     sources: Mapping[str, "Callable[[], pd.DataFrame]"]
+    partial: bool = False
+    """Whether the run was broken off before its end."""
+    requests_share: float | None = None
+    """Of which share of the requests there are records."""
     _made: "dict[str, pd.DataFrame]" = field(default_factory=dict, repr=False)
 
     def frame(self, name: str) -> "pd.DataFrame":
@@ -85,6 +90,11 @@ class Result:
         return self.frame("requests")
 
     @property
+    def simulated_s(self) -> float:
+        """Of all replications together."""
+        return self.end_s * self.replications
+
+    @property
     def verdicts(self) -> list[Verdict]:
         """What theory and the scenario's claims say, held against what was simulated."""
         return verdicts(self.scenario, self.figures)
@@ -105,6 +115,9 @@ class Result:
             "horizon_s": self.end_s,
             "warmup_s": self.warmup_s,
             "replications": self.replications,
+            "partial": self.partial,
+            "simulated_s": self.simulated_s,
+            "requests_share": self.requests_share,
             "interval": self.interval,
             "notes": list(self.figures.notes),
             "overall": plain_group(self.figures.overall),
@@ -128,13 +141,30 @@ class Result:
         with replacing(folder) as new:
             (new / RECORD).write_text(json.dumps(self.to_json(), indent=1) + "\n")
             (new / "scenario.yaml").write_text(specfile.write(self.scenario))
-            for name in self.sources:
-                self.frame(name).to_parquet(new / f"{name}.parquet", index=False)
+            for name, source in self.sources.items():
+                if isinstance(source, Stored):
+                    source.save(new / f"{name}.parquet")
+                else:
+                    self.frame(name).to_parquet(new / f"{name}.parquet", index=False)
 
 
-def finished(scenario: Scenario, runs: Sequence[Run], warmup_s: float, keep_requests: bool) -> Result:
-    """The result of these replications, measured from `warmup_s` on."""
+def finished(
+    scenario: Scenario,
+    runs: Sequence[Run],
+    warmup_s: float,
+    partial_words: str | None = None,
+    records: Stored | None = None,
+    share: float | None = None,
+) -> Result:
+    """The result of these replications, measured from `warmup_s` on.
+
+    `partial_words` say what there is of a run that was broken off; `records` are those of a `share` of the requests.
+    """
     figures = Summarizer(scenario, runs, warmup_s).summary()
+    if partial_words:
+        figures = replace(
+            figures, notes=(f"the run was broken off: this is a part of it, {partial_words}", *figures.notes)
+        )
     sources: dict[str, Callable[[], pd.DataFrame]] = {
         "summary": partial(frames.summary_frame, figures),
         "pools": partial(frames.pools_frame, runs, scenario),
@@ -142,9 +172,19 @@ def finished(scenario: Scenario, runs: Sequence[Run], warmup_s: float, keep_requ
         "course": partial(frames.course_frame, runs, scenario),
         "distribution": partial(frames.distribution_frame, runs, scenario),
     }
-    if keep_requests:
-        sources["requests"] = partial(frames.requests_frame, runs, scenario)
-    return Result(scenario, figures, warmup_s, runs[0].end_s, len(runs), software(), sources)
+    if records:
+        sources["requests"] = records
+    return Result(
+        scenario=scenario,
+        figures=figures,
+        warmup_s=warmup_s,
+        end_s=runs[0].end_s,
+        replications=len(runs),
+        versions=software(),
+        sources=sources,
+        partial=partial_words is not None,
+        requests_share=share,
+    )
 
 
 def read(folder: str | Path) -> Result:
@@ -158,7 +198,7 @@ def read(folder: str | Path) -> Result:
         kind: {n: read_group(g) for n, g in record[kind].items()} for kind in ("by_model", "by_version", "by_class")
     }
     figures = Summary(overall=read_group(record["overall"]), **groups, notes=tuple(record["notes"]))
-    found = {path.stem: partial(_parquet, path) for path in sorted(folder.glob("*.parquet"))}
+    found = {path.stem: Stored(path) for path in sorted(folder.glob("*.parquet"))}
     return Result(
         scenario=load(folder / "scenario.yaml"),
         figures=figures,
@@ -167,6 +207,8 @@ def read(folder: str | Path) -> Result:
         replications=record["replications"],
         versions=record["versions"],
         sources=found,
+        partial=record["partial"],
+        requests_share=record["requests_share"],
     )
 
 
@@ -181,14 +223,19 @@ def software() -> dict[str, str]:
     return found
 
 
+def vacant(folder: Path) -> None:
+    """Raise `ResultError` where `folder` is there and is neither empty nor an earlier result."""
+    if folder.exists() and not (folder / RECORD).exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ResultError(f"{folder}: something else than a result is there; choose another folder or remove it")
+
+
 @contextmanager
 def replacing(folder: Path) -> "Iterator[Path]":
     """A new folder to fill, which takes the place of `folder` when it is whole, and is gone if that fails.
 
     Raises `ResultError` where `folder` is there and is neither empty nor an earlier result.
     """
-    if folder.exists() and not (folder / RECORD).exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ResultError(f"{folder}: something else than a result is there; choose another folder or remove it")
+    vacant(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -203,9 +250,3 @@ def replacing(folder: Path) -> "Iterator[Path]":
             new.rename(folder)
     finally:
         shutil.rmtree(new, ignore_errors=True)
-
-
-def _parquet(path: Path) -> "pd.DataFrame":
-    import pandas as pd
-
-    return pd.read_parquet(path)

@@ -10,14 +10,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from policies.pool import PoolTraits
-from sim.cluster import Outcome, Requests
+from sim.cluster import Requests, Tallied
 from sim.history import DecisionRow, PoolRow
-from sim.measures import Estimate, Sample, tail_warnings
+from sim.intervals import proportion
+from sim.loghistogram import TICKS_PER_S, LogHistogram, bucket
+from sim.measures import Estimate, Sample, batches, tail_warnings
 from sim.scenario import Scenario
 from sim.text import percent
+from sim.windows import Mask, Scopes, Window
 
 Floats = NDArray[np.float64]
-Mask = NDArray[np.bool_]
 
 LATE = 0.4
 """Share of the run that is cut as warm-up from which on the run is said to be too short."""
@@ -26,14 +28,24 @@ UNSETTLED = 0.05
 QUANTILES = {"p50": 0.50, "p95": 0.95, "p99": 0.99}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, eq=False, slots=True)
 class Run:
-    """One finished replication, whole."""
+    """One finished replication."""
 
-    requests: Requests
+    windows: Sequence[Window]
+    service: LogHistogram
+    """Of all services that came to their end."""
+    service_s: Floats
+    """Their sum for each pool and class."""
+    present: Requests
+    """Those still there at the end."""
     rows: Mapping[str, Sequence[PoolRow]]
     decisions: Sequence[DecisionRow]
     end_s: float
+
+    def since(self, time_s: float) -> list[Window]:
+        """The windows that begin then or later."""
+        return [window for window in self.windows if window.start_s >= time_s]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +65,10 @@ class Group:
     """The figures of some of the requests: all, a model's, a version's or a class's.
 
     Counts, replica-hours, cost and scale events are of the whole run, times, SLO and utilisation of what comes after
-    the warm-up. Mean wait: of requests that waited and were served or gave up. Mean response: of those completed.
+    the warm-up: waits of the requests that started, or left without a start, after it, all else of those that left
+    after it. Mean wait: of requests that waited and were served or gave up. Mean response: of those completed.
     Percentiles: of all requests, those never served counted as infinite, and those still there at the end with the
-    time they have been there.
+    time they have been there. SLO: of those that left; those still there count once their time is up.
     """
 
     requests: Counts
@@ -86,46 +99,20 @@ class Summary:
                 yield kind, name, group
 
 
-class _Measured:
-    """The arrays of one replication that figures are taken from."""
-
-    def __init__(self, run: Run, scenario: Scenario, targets_s: Floats, warmup_s: float) -> None:
-        requests = run.requests
-        self.usage = [_usage(run.rows[pool.name], pool, warmup_s) for pool in scenario.pools.values()]
-        self.work_s = requests.work_s
-        self.arrival_s = requests.arrival_s
-        self.pool = requests.pool
-        self.request_class = requests.request_class
-        self.outcome = requests.outcome
-        stayed_s = run.end_s - requests.arrival_s
-        left_s = requests.leave_s - requests.arrival_s
-        waited_s = requests.start_s - requests.arrival_s
-        present = requests.outcome == Outcome.PRESENT
-        completed = requests.outcome == Outcome.COMPLETED
-        started = ~np.isnan(requests.start_s)
-        self.wait_s = np.where(started, waited_s, np.where(present, stayed_s, np.inf))
-        self.response_s = np.where(completed, left_s, np.where(present, stayed_s, np.inf))
-        self.waits = started | (requests.outcome == Outcome.ABANDONED)
-        self.waited_s = np.where(started, waited_s, left_s)
-        self.completed = completed
-        self.over_target = self.response_s / np.where(np.isfinite(targets_s), targets_s, 1.0)[requests.request_class]
-        # Somebody still there whose time is not up may yet meet the objective, or not.
-        self.decided = np.isfinite(targets_s[requests.request_class]) & (~present | (self.over_target > 1))
-
-    def members(self, pools: Sequence[int], classes: Sequence[int]) -> Mask:
-        return np.isin(self.pool, pools) & np.isin(self.request_class, classes)
-
-
 class Summarizer:
     """Takes the figures of a finished run."""
 
     def __init__(self, scenario: Scenario, runs: Sequence[Run], warmup_s: float) -> None:
         self._scenario = scenario
+        self._runs = runs
         self._warmup_s = warmup_s
-        self._end_s = runs[0].end_s
-        self._decisions = [row for run in runs for row in run.decisions]
+        self._scopes = Scopes(scenario)
         self._targets_s = np.array([scenario.target_s(c) for c in scenario.traffic])
-        self._runs = [_Measured(run, scenario, self._targets_s, warmup_s) for run in runs]
+        self._usage = [[_usage(run.rows[p.name], p, warmup_s) for p in scenario.pools.values()] for run in runs]
+        self._counts = [np.sum([w.counts for w in run.windows], axis=0) for run in runs]
+        self._batches, self._last = _batched(runs, warmup_s)
+        self._tallied = np.array([np.sum([w.counts for w in b], axis=0) for b in self._batches])
+        self._stayed_s = [run.end_s - run.present.arrival_s for run in runs]
 
     def summary(self) -> Summary:
         pools = list(self._scenario.pools.values())
@@ -141,70 +128,103 @@ class Summarizer:
             notes=tuple(self._notes(overall)),
         )
 
+    def mean_response(self) -> Estimate:
+        """Of all requests."""
+        parts = [[window.response[0] for window in batch] for batch in self._batches]
+        return self._sample(parts, None).mean()
+
     def _group(self, pools: Sequence[int], classes: Sequence[int]) -> Group:
-        members = [run.members(pools, classes) for run in self._runs]
+        scope = self._scopes.number(pools, classes)
         shares = self._shares(pools, classes)
         return Group(
-            requests=self._counts(members),
-            wait_s=self._times(members, "wait_s", "waits", "waited_s"),
-            response_s=self._times(members, "response_s", "completed", "response_s"),
-            slo_attainment=self._attainment(members, classes),
+            requests=self._requests(self._scopes.masks[scope]),
+            wait_s=self._waits(scope),
+            response_s=self._responses(scope),
+            slo_attainment=self._attainment(scope, classes),
             utilization=_over(self._used("busy_s", pools, shares), self._used("serving_s", pools)),
             replica_hours=self._used("replica_hours", pools, shares),
             cost=self._used("cost", pools, shares),
             scale_events=self._used("scale_events", pools) if len(classes) == len(self._scenario.traffic) else None,
         )
 
-    def _counts(self, members: Sequence[Mask]) -> Counts:
-        def mean(*outcomes: Outcome) -> float:
-            found = [int(np.isin(run.outcome[m], outcomes).sum()) for run, m in zip(self._runs, members, strict=True)]
+    def _requests(self, mask: Mask) -> Counts:
+        def mean(found: Sequence[int]) -> float:
             return found[0] if len(found) == 1 else sum(found) / len(found)
 
+        tallied = [counts[mask].sum(axis=0).tolist() for counts in self._counts]
         return Counts(
-            arrived=mean(*Outcome),
-            completed=mean(Outcome.COMPLETED),
-            rejected=mean(Outcome.REJECTED),
-            abandoned=mean(Outcome.ABANDONED),
-            failed=mean(Outcome.FAILED),
-            waiting=mean(Outcome.PRESENT),
+            arrived=mean([row[Tallied.ARRIVED] for row in tallied]),
+            completed=mean([row[Tallied.COMPLETED] for row in tallied]),
+            rejected=mean([row[Tallied.REJECTED] for row in tallied]),
+            abandoned=mean([row[Tallied.ABANDONED] for row in tallied]),
+            failed=mean([row[Tallied.FAILED] for row in tallied]),
+            waiting=mean([int(_members(run.present, mask).sum()) for run in self._runs]),
         )
 
-    def _times(self, members: Sequence[Mask], every: str, counted: str, value: str) -> dict[str, Estimate]:
-        """The mean of `value` over those that are `counted`, the quantiles of `every` one's."""
-        mean = self._sample(
-            [m & getattr(run, counted) for run, m in zip(self._runs, members, strict=True)], value
-        ).mean()
-        whole = self._sample(members, every)
+    def _waits(self, scope: int) -> dict[str, Estimate]:
+        started = [[window.wait[scope] for window in batch] for batch in self._batches]
+        tallied = self._tallied[:, self._scopes.masks[scope]].sum(axis=1)
+        mean = self._sample([[*s, _gave_up(row)] for s, row in zip(started, tallied, strict=True)], None).mean()
+        never = tallied[:, [Tallied.REJECTED, Tallied.ABANDONED]].sum(axis=1)
+        return self._times(mean, started, never, [np.isnan(run.present.start_s) for run in self._runs], scope)
+
+    def _responses(self, scope: int) -> dict[str, Estimate]:
+        completed = [[window.response[scope] for window in batch] for batch in self._batches]
+        tallied = self._tallied[:, self._scopes.masks[scope]].sum(axis=1)
+        mean = self._sample(completed, None).mean()
+        never = tallied[:, [Tallied.FAILED, Tallied.REJECTED, Tallied.ABANDONED]].sum(axis=1)
+        return self._times(mean, completed, never, [np.full(len(s), True) for s in self._stayed_s], scope)
+
+    def _times(
+        self,
+        mean: Estimate,
+        served: Sequence[Sequence[LogHistogram]],
+        never: NDArray[np.int64],
+        open_ended: Sequence[Mask],
+        scope: int,
+    ) -> dict[str, Estimate]:
+        """This mean, and the quantiles of all: `open_ended` are those of the present whose time still runs."""
+        every = [list(histograms) for histograms in served]
+        for i, (run, there) in enumerate(zip(self._runs, open_ended, strict=True)):
+            found = there & _members(run.present, self._scopes.masks[scope])
+            every[self._last[i]].append(LogHistogram.of_times(self._stayed_s[i][found]))
+        whole = self._sample(every, never)
         # A time is never negative; an interval by the normal law may be.
         times = {"mean": replace(mean, low=float(np.maximum(mean.low, 0.0)))}
         return {**times, **{name: whole.quantile(p) for name, p in QUANTILES.items()}}
 
-    def _attainment(self, members: Sequence[Mask], classes: Sequence[int]) -> Estimate | None:
-        if not np.isfinite(self._targets_s[list(classes)]).any():
+    def _attainment(self, scope: int, classes: Sequence[int]) -> Estimate | None:
+        asked = np.isfinite(self._targets_s)
+        if not asked[list(classes)].any():
             return None
-        decided = [m & run.decided for run, m in zip(self._runs, members, strict=True)]
-        return self._sample(decided, "over_target").share_at_most(1.0)
+        mask = self._scopes.masks[scope] & asked
+        tallied = self._tallied[:, mask].sum(axis=1)
+        left = tallied[:, [Tallied.COMPLETED, Tallied.FAILED, Tallied.REJECTED, Tallied.ABANDONED]].sum(axis=1)
+        for i, run in enumerate(self._runs):
+            # Somebody still there whose time is not up may yet meet the objective, or not.
+            late = self._stayed_s[i] > self._targets_s[run.present.request_class]
+            left[self._last[i]] += (late & _members(run.present, mask)).sum()
+        return proportion(tallied[:, Tallied.MET], left, serial=len(self._runs) == 1)
 
-    def _sample(self, members: Sequence[Mask], value: str) -> Sample:
-        runs = [(run.arrival_s[m], getattr(run, value)[m]) for run, m in zip(self._runs, members, strict=True)]
-        return Sample.of(runs, self._warmup_s, float(np.nextafter(self._end_s, np.inf)))
+    def _sample(self, parts: Sequence[Sequence[LogHistogram]], never: NDArray[np.int64] | None) -> Sample:
+        none = np.zeros(len(parts))
+        return Sample.of_histograms(parts, none if never is None else never, serial=len(self._runs) == 1)
 
     def _shares(self, pools: Sequence[int], classes: Sequence[int]) -> list[list[float]]:
         """For each run and pool, the share of its service time that these classes took."""
         return [[self._share(run, pool, classes) for pool in pools] for run in self._runs]
 
-    def _share(self, run: _Measured, pool: int, classes: Sequence[int]) -> float:
+    def _share(self, run: Run, pool: int, classes: Sequence[int]) -> float:
         if len(classes) == len(self._scenario.traffic):
             return 1.0
-        work_s = np.where((run.pool == pool) & run.completed, run.work_s, 0.0)
-        return _over(float(work_s[np.isin(run.request_class, classes)].sum()), float(work_s.sum()))
+        return _over(float(run.service_s[pool, list(classes)].sum()), float(run.service_s[pool].sum()))
 
     def _used(self, what: str, pools: Sequence[int], shares: Sequence[Sequence[float]] | None = None) -> float:
         """Mean over replications of what these pools used, or of these shares of it."""
         each = shares or [[1.0] * len(pools)] * len(self._runs)
         used = [
-            sum(getattr(run.usage[p], what) * s for p, s in zip(pools, share, strict=True))
-            for run, share in zip(self._runs, each, strict=True)
+            sum(getattr(usage[p], what) * s for p, s in zip(pools, share, strict=True))
+            for usage, share in zip(self._usage, each, strict=True)
         ]
         return float(sum(used) / len(used))
 
@@ -213,11 +233,12 @@ class Summarizer:
         if r.waiting > UNSETTLED * r.arrived:
             there = percent(r.waiting / r.arrived)
             yield f"{there} of the requests are still there at the end: in a longer run they would wait longer"
-        if self._warmup_s > LATE * self._end_s:
-            cut = percent(self._warmup_s / self._end_s)
+        end_s = self._runs[0].end_s
+        if self._warmup_s > LATE * end_s:
+            cut = percent(self._warmup_s / end_s)
             yield f"warm-up takes {cut} of the run: it has hardly settled, make it longer"
         yield from self._silences()
-        yield from tail_warnings(np.concatenate([run.work_s for run in self._runs]))
+        yield from tail_warnings(LogHistogram.merged(run.service for run in self._runs))
         if not self._scenario.stationary and len(self._runs) == 1:
             yield (
                 "the load changes with time and this is one run: its intervals tell of the load's ups and downs too; "
@@ -231,10 +252,31 @@ class Summarizer:
 
     def _silences(self) -> Iterator[str]:
         """Where a policy kept what there was at most ticks, the reason that it gave most often."""
-        reasons = Counter(row.because for row in self._decisions if row.wish is None)
-        if sum(reasons.values()) > len(self._decisions) / 2:
+        decisions = [row for run in self._runs for row in run.decisions]
+        reasons = Counter(row.because for row in decisions if row.wish is None)
+        if sum(reasons.values()) > len(decisions) / 2:
             ((why, _),) = reasons.most_common(1)
             yield f"the policy kept what there was at most ticks, mostly because {why}"
+
+
+def _batched(runs: Sequence[Run], from_s: float) -> tuple[list[list[Window]], list[int]]:
+    """The windows of each batch, and for each run the number of its last batch."""
+    if len(runs) > 1:
+        return [run.since(from_s) for run in runs], list(range(len(runs)))
+    windows = runs[0].since(from_s)
+    found = [[windows[i] for i in batch] for batch in batches(len(windows))]
+    return found, [len(found) - 1]
+
+
+def _members(requests: Requests, mask: Mask) -> NDArray[np.bool_]:
+    members: NDArray[np.bool_] = mask[requests.pool, requests.request_class]
+    return members
+
+
+def _gave_up(tallied: NDArray[np.int64]) -> LogHistogram:
+    """The waits of those that gave up, all as long as their mean."""
+    gone, waited = (int(tallied[column]) for column in (Tallied.ABANDONED, Tallied.ABANDONED_WAIT))
+    return LogHistogram.of({bucket(waited / gone / TICKS_PER_S): (gone, waited)} if gone else {})
 
 
 @dataclass(frozen=True, slots=True)

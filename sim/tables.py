@@ -29,8 +29,9 @@ def tables(result: Result) -> "Iterator[RenderableType]":
     from rich.text import Text
 
     scenario = result.scenario
+    part = " (broken off)" if result.partial else ""
     yield Text(
-        f"{scenario.name}: {duration(result.end_s)}, seed {scenario.seed}, policy {scenario.policy.kind}", "bold"
+        f"{scenario.name}: {duration(result.end_s)}{part}, seed {scenario.seed}, policy {scenario.policy.kind}", "bold"
     )
     yield _requests(result)
     yield _times(result)
@@ -39,6 +40,9 @@ def tables(result: Result) -> "Iterator[RenderableType]":
         yield _verdicts(result)
     cut = f"; the first {result.warmup_s:,.0f} s are left out as warm-up" if result.warmup_s else ""
     yield Text(f"[ ] are 95 % intervals, from {result.interval}{cut}.", "dim")
+    if result.requests_share is not None and result.requests_share < 1:
+        share = percent(result.requests_share)
+        yield Text(f"Of {share} of the requests, chosen by class and number, there are records.", "dim")
     for note in result.figures.notes:
         yield Text(f"Beware: {note}.", "yellow")
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -11,71 +12,71 @@ from hypothesis.extra.numpy import arrays
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from sim.measures import Sample, mser5, tail_index, tail_warnings, warmup_s
+from sim.loghistogram import LogHistogram
+from sim.measures import Sample, batches, mser, tail_index, tail_warnings
 
 QUANTILES = (0.5, 0.95, 0.99)
 HOUR = 3600.0
-STEADY = np.tile([0.0, 1.0, 2.0, 1.0, 1.0, 1.0, 2.0, 1.0, 1.0, 1.0], 100)  # means of five: 1.0, 1.2, 1.0, 1.2, ...
+NOISE = np.tile([1.0, 1.2, 1.0, 1.1, 0.9, 1.2, 1.0, 0.8], 16)
+BACKLOG = np.linspace(50, 2, 20)
 
 
 # Warm-up
 
 
 def marginal_error(values, cut):
-    kept = np.asarray(values[5 * cut : len(values) // 5 * 5]).reshape(-1, 5).mean(1)
-    return kept.var() / len(kept)
+    return np.var(values[cut:]) / len(values[cut:])
 
 
-@given(arrays(np.int64, st.integers(10, 120), elements=st.integers(0, 9)))
-def test_mser5_finds_the_least_marginal_error_in_the_first_half(values):
-    groups = len(values) // 5
-    errors = [marginal_error(values, cut) for cut in range(groups // 2 + 1)]
-    assert mser5(values) % 5 == 0
-    assert errors[mser5(values) // 5] == pytest.approx(min(errors), abs=1e-12)
+@given(arrays(np.int64, st.integers(10, 130), elements=st.integers(0, 9)))
+def test_the_first_cut_in_the_first_half_of_hardly_more_than_the_least_marginal_error_is_found(means):
+    errors = [marginal_error(means, cut) for cut in range(len(means) // 2 + 1)]
+    assert errors[mser(means)] <= 1.2 * min(errors) + 1e-12
+    assert all(error > 1.2 * min(errors) - 1e-12 for error in errors[: mser(means)])
 
 
-def test_mser5_deletes_a_backlog_that_melts():
-    values = np.concatenate([np.linspace(50, 1, 200), STEADY])
-    assert mser5(values) == 200
-    assert mser5(values + 1e9) == 200
+def test_a_backlog_that_melts_is_deleted():
+    means = np.concatenate([BACKLOG, NOISE])
+    assert mser(means) == 20
+    assert mser(means + 1e9) == 20
 
 
-def test_mser5_deletes_nothing_from_a_steady_run_or_a_handful():
-    assert mser5(STEADY) == 0
-    assert mser5([9.0, 1.0, 1.0]) == 0
-    assert mser5([]) == 0
+def test_nothing_is_deleted_from_a_steady_run_or_a_handful():
+    assert mser(NOISE) == 0
+    assert mser([9.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0, 1.0]) == 0
+    assert mser([]) == 0
 
 
-def test_mser5_passes_over_requests_never_served():
-    backlog = [*np.linspace(50, 1, 200), *STEADY]
-    assert mser5([math.inf] * 7 + backlog) == 207
-    assert mser5(np.full(100, math.inf)) == 0
+def test_windows_without_requests_are_passed_over():
+    assert mser([math.nan] * 7 + [*BACKLOG, *NOISE]) == 27
+    assert mser(np.full(100, math.nan)) == 0
 
 
-def test_the_warm_up_of_replications_is_where_their_common_stream_settles():
-    def run(shift):
-        return np.arange(1200) + shift, [*np.linspace(50, 1, 200), *STEADY]
-
-    assert warmup_s([run(0.0)]) == 200.0
-    assert warmup_s([run(0.25), run(0.5)]) == pytest.approx(200, abs=3)
-    assert warmup_s([([], [])]) == 0.0
+def test_32_batches_are_nearly_equal():
+    assert [len(batch) for batch in batches(128)] == [4] * 32
+    assert {len(batch) for batch in batches(118)} == {3, 4}
+    assert [i for batch in batches(118) for i in batch] == list(range(118))
+    assert [len(batch) for batch in batches(13)] == [1] * 13
 
 
 # Samples
 
 
-def test_a_sample_holds_the_arrivals_of_its_window():
+def in_each_batch(sample):
+    return np.bincount(sample.batch, sample.counts).tolist()
+
+
+def test_a_sample_holds_the_requests_of_its_window():
     sample = Sample.of([([0.0, 1.0, 2.0, 3.0, 4.0], [9.0, 1.0, 2.0, 3.0, 9.0])], from_s=1, to_s=4)
     assert sample.mean().value == 2.0
     assert sample.quantile(0.5).value == 2.0
-    assert sample.share_at_most(2.0).value == pytest.approx(2 / 3)
 
 
 def test_one_run_is_cut_by_time_and_replications_are_not_cut():
     arrival_s = np.concatenate([np.linspace(0, HOUR, 3200, endpoint=False), np.linspace(HOUR, 2 * HOUR, 6400)])
     run = (arrival_s, np.ones(len(arrival_s)))
-    assert np.diff(Sample.of([run], 0, 2 * HOUR).edges) == pytest.approx([200] * 16 + [400] * 16, abs=1)
-    assert list(np.diff(Sample.of([run, run], 0, HOUR).edges)) == [3200, 3200]
+    assert in_each_batch(Sample.of([run], 0, 2 * HOUR)) == pytest.approx([200] * 16 + [400] * 16, abs=1)
+    assert in_each_batch(Sample.of([run, run], 0, HOUR)) == [3200, 3200]
 
 
 def test_replications_have_no_order():
@@ -89,7 +90,6 @@ def test_requests_never_served_are_in_percentiles_and_named_by_the_mean():
     arrival_s = np.arange(1000.0)
     sample = Sample.of([(arrival_s, np.where(arrival_s % 10 == 9, math.inf, 2.0))], 0, 1000)
     assert (sample.quantile(0.5).value, sample.quantile(0.95).value) == (2.0, math.inf)
-    assert sample.share_at_most(5.0).value == 0.9
     mean = sample.mean()
     assert (mean.value, sample.served) == (2.0, 900)
     assert "the mean leaves out 100 of 1000 requests that were never served" in mean.warnings
@@ -98,8 +98,8 @@ def test_requests_never_served_are_in_percentiles_and_named_by_the_mean():
 @pytest.mark.parametrize(
     ("run", "window", "message"),
     [
-        (([2.0, 1.0], [0.0, 0.0]), (0, 9), r"runs\[0\]: arrival times are not ascending"),
-        (([1.0, 2.0], [0.0]), (0, 9), r"runs\[0\]: 2 arrival times and 1 values"),
+        (([2.0, 1.0], [0.0, 0.0]), (0, 9), r"runs\[0\]: times are not ascending"),
+        (([1.0, 2.0], [0.0]), (0, 9), r"runs\[0\]: 2 times and 1 values"),
         (([1.0, 2.0], [0.0, math.nan]), (0, 9), r"runs\[0\]: value 1 is nan; use inf"),
         (([1.0], [0.0]), (9, 9), r"window from 9 s to 9 s: give finite times"),
         (([1.0], [0.0]), (0, math.inf), r"window from 0 s to inf s: give finite times"),
@@ -116,17 +116,47 @@ def test_a_run_without_requests_has_no_figures():
     assert all(math.isnan(estimate.value) and not estimate.warnings for estimate in summary.values())
 
 
+times = arrays(np.float64, st.integers(1, 60), elements=st.sampled_from([0.0, 0.5, 1.0, 3.0, 7.0, math.inf]))
+
+
+@given(times, st.sampled_from([0.05, 0.5, 0.95, 0.99]))
+def test_a_quantile_is_the_smallest_time_that_a_share_of_all_does_not_exceed(values, p):
+    value = Sample.of([(np.arange(len(values)), values)], 0, 60).quantile(p).value
+    assert np.mean(values <= value) >= p > np.mean(values < value)
+
+
+@given(arrays(np.float64, st.integers(1, 60), elements=st.floats(1e-3, 1e5)))
+def test_quantiles_are_off_by_less_than_a_bucket_and_means_are_exact(values):
+    sample = Sample.of([(np.arange(len(values)), values)], 0, 60)
+    exact = np.quantile(values, 0.5, method="inverted_cdf")
+    assert sample.quantile(0.5).value == pytest.approx(exact, rel=1 / 128, abs=1e-6)
+    assert sample.mean().value == pytest.approx(values.mean(), rel=1e-6, abs=1e-6)
+
+
+def test_a_start_that_was_taken_back_later_is_no_quantile():
+    early, late = LogHistogram.of({0: (4, 0), 900: (1, 99)}), LogHistogram.of({0: (5, 0), 900: (-1, -99)})
+    sample = Sample.of_histograms([[early], [late]], [0, 0], serial=True)
+    assert (sample.quantile(0.99).value, sample.mean().value) == (0.0, 0.0)
+    assert Sample.of_histograms([[late], [late]], [0, 0], serial=True).quantile(0.01).value == 0.0
+
+
 # Doubts
+
+
+def hill(values):
+    largest = np.sort(values)[-math.isqrt(len(values)) - 1 :]
+    return 1 / np.log(largest[1:] / largest[0]).mean()
 
 
 def test_a_tail_without_variance_is_told_from_one_with():
     rng = np.random.default_rng(3)
     heavy, light = rng.pareto(1.5, 40_000) + 1, rng.exponential(1, 40_000)
-    assert tail_index(np.sort(heavy)) == pytest.approx(1.5, abs=0.3)
-    assert tail_index(np.sort(light)) > 3
-    assert math.isnan(tail_index(np.ones(999)))
-    assert math.isnan(tail_index(np.zeros(2000)))
-    assert tail_index(np.ones(1000)) == math.inf
+    assert tail_index(LogHistogram.of_times(heavy)) == pytest.approx(hill(heavy), rel=0.01)
+    assert tail_index(LogHistogram.of_times(heavy)) == pytest.approx(1.5, abs=0.3)
+    assert tail_index(LogHistogram.of_times(light)) > 3
+    assert math.isnan(tail_index(LogHistogram.of_times(np.ones(999))))
+    assert math.isnan(tail_index(LogHistogram.of_times(np.zeros(2000))))
+    assert tail_index(LogHistogram.of_times(np.ones(1000))) == math.inf
     arrival_s = np.arange(40_000.0)
     assert "variance may be infinite" in " ".join(Sample.of([(arrival_s, heavy)], 0, 40_000).mean().warnings)
     assert Sample.of([(arrival_s, light)], 0, 40_000).mean().warnings == ()
@@ -134,8 +164,8 @@ def test_a_tail_without_variance_is_told_from_one_with():
 
 def test_service_with_a_pareto_tail_of_2_5_makes_waits_without_variance():
     rng = np.random.default_rng(4)
-    assert "may be infinite" in tail_warnings(rng.pareto(2.5, 40_000) + 1)[0]
-    assert tail_warnings(rng.exponential(1, 40_000)) == ()
+    assert "may be infinite" in tail_warnings(LogHistogram.of_times(rng.pareto(2.5, 40_000) + 1))[0]
+    assert tail_warnings(LogHistogram.of_times(rng.exponential(1, 40_000))) == ()
 
 
 def test_a_short_run_of_a_slow_queue_says_so():
@@ -153,13 +183,30 @@ def test_a_run_that_drifts_says_so():
 # Coverage: systems with known truths, each a function of a generator
 
 
+def windows(stream, until_s):
+    """A run as a simulation has it: the histogram of the values in each 128th of the time."""
+    times_s, values = stream
+    edges = np.searchsorted(times_s, np.linspace(0, until_s, 129))
+    return [LogHistogram.of_times(values[start:end]) for start, end in pairwise(edges)]
+
+
+def measured(streams, until_s, warm_up=False):
+    """What a simulation measures of one run or of replications."""
+    runs = [windows(stream, until_s) for stream in streams]
+    together = [LogHistogram.merged(same) for same in zip(*runs, strict=True)]
+    cut = mser([w.total_s / w.count if w.count else math.nan for w in together]) if warm_up else 0
+    kept = [run[cut:] for run in runs]
+    parts = kept if len(runs) > 1 else [[kept[0][i] for i in batch] for batch in batches(len(kept[0]))]
+    return Sample.of_histograms(parts, np.zeros(len(parts)), serial=len(runs) == 1)
+
+
 def mm1(rng, n, rho, steady=True):
-    """Arrival times, waits and responses of M/M/1 with service rate 1 (Lindley's recursion, summed up)."""
+    """Times of start, waits and responses of M/M/1 with service rate 1 (Lindley's recursion, summed up)."""
     arrival_s, service_s = np.cumsum(rng.exponential(1 / rho, n)), rng.exponential(1, n)
     first = rng.exponential(1 / (1 - rho)) if steady and rng.random() < rho else 0.0
     walk = np.concatenate([[first], first + np.cumsum(service_s[:-1] - np.diff(arrival_s))])
     wait_s = walk - np.minimum(0, np.minimum.accumulate(walk))
-    return arrival_s, wait_s, wait_s + service_s
+    return arrival_s + wait_s, wait_s, wait_s + service_s
 
 
 def mm1_wait(rho):
@@ -170,32 +217,32 @@ def mm1_response(rho):
     return [1 / (1 - rho), *(-math.log(1 - p) / (1 - rho) for p in QUANTILES)]
 
 
-def queue(n, rho, of=1, runs=1):
-    """A window of n requests on average from M/M/1 in steady state; `of` 0 its waits, 1 its responses."""
+def queue(n, rho, of=1, runs=1, steady=True):
+    """Some n requests from M/M/1, in steady state or with its warm-up cut; `of` 0 its waits, 1 its responses.
+
+    They enter when their wait, or response, ends.
+    """
 
     def draw(rng):
-        streams = [mm1(rng, int(1.1 * n), rho) for _ in range(runs)]
-        return Sample.of([(stream[0], stream[1 + of]) for stream in streams], 0, n / rho)
+        drawn = [mm1(rng, int(1.1 * n), rho, steady) for _ in range(runs)]
+        streams = [
+            (start_s if of == 0 else start_s - wait_s + response_s, (wait_s, response_s)[of])
+            for start_s, wait_s, response_s in drawn
+        ]
+        return measured(streams, n / rho, warm_up=not steady)
 
     return draw, (mm1_wait, mm1_response)[of](rho)
 
 
 def filling_queue(n, rho, runs=1):
-    """M/M/1 that starts empty, its warm-up cut by MSER-5."""
-
-    def draw(rng):
-        streams = [
-            (arrival_s, wait_s) for arrival_s, wait_s, _ in (mm1(rng, int(1.1 * n), rho, False) for _ in range(runs))
-        ]
-        return Sample.of(streams, warmup_s(streams), n / rho)
-
-    return draw, mm1_wait(rho)
+    """The waits of M/M/1 that starts empty."""
+    return queue(n, rho, of=0, runs=runs, steady=False)
 
 
 def lognormal(n, runs=1):
     def draw(rng):
         streams = [(np.cumsum(rng.exponential(1, n)), rng.lognormal(0, 1, n)) for _ in range(runs)]
-        return Sample.of(streams, 0, 0.97 * n)
+        return measured(streams, 0.97 * n)
 
     return draw, [math.exp(0.5), *(math.exp(ndtri(p)) for p in QUANTILES)]
 
@@ -203,7 +250,7 @@ def lognormal(n, runs=1):
 def autoregression(n, phi):
     def draw(rng):
         noise = rng.standard_normal(n) * np.where(np.arange(n), math.sqrt(1 - phi**2), 1)
-        return Sample.of([(np.cumsum(rng.exponential(1, n)), 9 + lfilter([1], [1, -phi], noise))], 0, 0.97 * n)
+        return measured([(np.cumsum(rng.exponential(1, n)), 9 + lfilter([1], [1, -phi], noise))], 0.97 * n)
 
     return draw, [9.0, *(9 + ndtri(p) for p in QUANTILES)]
 

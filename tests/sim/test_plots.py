@@ -135,7 +135,7 @@ def test_the_areas_under_the_rates_are_the_requests(busy: Result) -> None:
 
 def test_the_area_under_the_cost_is_the_cost(busy: Result) -> None:
     top = heights(patches(plots.cost(busy))[-1])
-    assert np.sum(top) * busy.end_s / 120 / 3600 == pytest.approx(busy.figures.overall.cost)
+    assert np.sum(top) * busy.end_s / 128 / 3600 == pytest.approx(busy.figures.overall.cost)
 
 
 def test_replicas_wanted_step_when_the_schedule_says_so(busy: Result) -> None:
@@ -195,7 +195,7 @@ def test_only_the_first_of_replications_is_drawn_by_tick_and_the_caption_says_so
     assert "From the first of 2 replications." in caption("replicas", result)
     assert "From all 2 replications." in caption("rates", result)
     top = heights(patches(plots.rates(result))[1])
-    assert np.sum(top) * 5 == pytest.approx(result.figures.overall.requests.completed)
+    assert np.sum(top) * 600 / 128 == pytest.approx(result.figures.overall.requests.completed)
 
 
 def test_of_many_pools_the_eight_largest_are_shown() -> None:
