@@ -4,14 +4,17 @@
     python tests/benchmarks/bench.py --only 1 4     rows of it
     python tests/benchmarks/bench.py --guard        what a slower compiled loop shows first, in half a minute
 
-Ends with 1 where a row misses its floor or a contender found what theory rules out.
+Broken off by Ctrl-C it prints what it has. Ends with 1 where a row misses its floor, or a contender found what theory
+rules out.
 """
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 
+from findings import Finding
 from measuring import Bench
 from ours import ENGINES
 from rows import GUARD, ROWS
@@ -28,7 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     rows = [row for row in ROWS if row.number in numbers]
     here = machine()
     bench = Bench(chosen.engine, rows, chosen.cpu_s, chosen.repetitions, _told)
-    findings = [bench.finding(row) for row in rows]
+    findings: list[Finding] = []
+    with suppress(KeyboardInterrupt):
+        findings.extend(bench.finding(row) for row in rows)
     _told("")
     if chosen.json:
         print(json.dumps(plain(bench, here, findings), indent=1, allow_nan=False))

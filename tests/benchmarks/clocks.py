@@ -14,8 +14,10 @@ import day
 from cases import DENSE, Case
 from findings import Figure
 from measuring import Bench, short
-from ours import ENGINES, under_ticks
+from ours import under_ticks
 from timing import NotHereError, Process, Spread, fresh, size
+
+from sim.world import Engine
 
 CASE = Case(servers=10)
 TINY = 1_000
@@ -41,7 +43,7 @@ def day_mb(bench: Bench) -> Figure:
 
 
 @cache
-def _day(engine: str) -> dict[str, Any]:
+def _day(engine: Engine) -> dict[str, Any]:
     """A day; of a slow engine its first minute."""
     horizon_s = 60.0 if engine == "reference" else day.DAY_S
     return dict(fresh([day.__file__, engine, str(horizon_s)]).json())
@@ -65,15 +67,14 @@ def start_s(bench: Bench) -> Figure:
     """From the command to its first result, in a process of its own, everything compiled and cached."""
     with _written(CASE.scenario(CASE.horizon_s(TINY), 60.0)) as file:
         _command(file, bench.engine)
-        wall_s = [_command(file, bench.engine).wall_s for _ in range(bench.repetitions)]
-    return Figure(Spread.of(wall_s), f"poolwright run, {TINY:,} requests, wall clock")
+        done = [_command(file, bench.engine) for _ in range(bench.repetitions)]
+    cpu_s = Spread.of([process.cpu_s for process in done]).median
+    return Figure(Spread.of([process.wall_s for process in done]), f"wall clock; {cpu_s:.2f} s of CPU time")
 
 
 def two_cores(bench: Bench) -> Figure:
     """Two replications one after the other over both at a time, without the start of the command."""
     cores = os.cpu_count() or 1
-    if "--jobs" not in fresh(["-m", "sim.cli", "run", "--help"]).output:
-        raise NotHereError("poolwright run has no --jobs")
     if cores < 2:
         raise NotHereError("one core only")
     start = start_s(bench).spread.median
@@ -83,7 +84,7 @@ def two_cores(bench: Bench) -> Figure:
     return Figure(Spread.of([one / two for one, two in rounds]), note)
 
 
-def _long(engine: str) -> dict[str, Any]:
+def _long(engine: Engine) -> dict[str, Any]:
     """Two replications of about `REPLICATION_S`, as the plane's speed just now tells."""
     sample_s = REPLICATION_S / 20
     requests = size(partial(under_ticks, CASE, per_tick=DENSE, engine=engine), sample_s)
@@ -91,9 +92,8 @@ def _long(engine: str) -> dict[str, Any]:
     return CASE.scenario(horizon_s, CASE.tick_s(DENSE)) | {"replications": 2}
 
 
-def _command(file: Path, engine: str, *options: str) -> Process:
-    named = ("--engine", engine) if len(ENGINES) > 1 else ()
-    done = fresh(["-m", "sim.cli", "run", str(file), "--json", *named, *options])
+def _command(file: Path, engine: Engine, *options: str) -> Process:
+    done = fresh(["-m", "sim.cli", "run", str(file), "--json", "--engine", engine, *options])
     done.json()
     return done
 

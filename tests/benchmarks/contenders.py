@@ -10,6 +10,8 @@ from ours import under_ticks, whole
 from peers import in_ciw, in_simpy
 from timing import Contender
 
+from sim.world import Engine
+
 SIMPY, CIW, CPP = "SimPy", "Ciw", "C++"
 DENSE_PLANE, SPARSE_PLANE, SPARSE_WHOLE = "dense plane", "sparse plane", "sparse whole"
 
@@ -27,7 +29,7 @@ class Entrant:
     run: Contender
 
 
-def pools(case: Case, engine: str) -> Mapping[str, Entrant]:
+def pools(case: Case, engine: Engine) -> Mapping[str, Entrant]:
     """Everybody who can simulate these pools."""
     contenders: dict[str, Contender] = {
         SIMPY: partial(in_simpy, case),
@@ -40,11 +42,11 @@ def pools(case: Case, engine: str) -> Mapping[str, Entrant]:
     return {name: Entrant(case, contender) for name, contender in contenders.items()}
 
 
-def sizes(engine: str) -> Mapping[str, Entrant]:
+def sizes(engine: Engine) -> Mapping[str, Entrant]:
     """The plane with ten servers and with ten thousand."""
     return {c.name: Entrant(c, partial(under_ticks, c, per_tick=DENSE, engine=engine)) for c in SIZES}
 
 
-def groups(engine: str) -> Mapping[str, Mapping[str, Entrant]]:
+def groups(engine: Engine) -> Mapping[str, Mapping[str, Entrant]]:
     """Group -> name -> entrant."""
     return {c.name: pools(c, engine) for c in (WORKED, THREE, LARGE)} | {"sizes": sizes(engine)}

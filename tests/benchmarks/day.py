@@ -9,9 +9,10 @@ import sys
 from pathlib import Path
 from time import process_time
 
-from ours import named, scenario_of
+from ours import scenario_of
 
 import sim
+from sim.world import Engine
 
 DAY_S = 86400.0
 REQUESTS = 86.4e6
@@ -52,12 +53,12 @@ SCENARIO = {
 }
 
 
-def main(engine: str, horizon_s: float) -> None:
+def main(engine: Engine, horizon_s: float) -> None:
     """Simulate the day, or the first seconds of it."""
-    sim.simulate(scenario_of(SCENARIO | {"horizon_s": 1.0}), **named(engine))
+    sim.simulate(scenario_of(SCENARIO | {"horizon_s": 1.0}), engine=engine)
     scenario = scenario_of(SCENARIO | {"horizon_s": horizon_s})
     began_s = process_time()
-    result = sim.simulate(scenario, **named(engine))
+    result = sim.simulate(scenario, engine=engine)
     cpu_s, peak_bytes = process_time() - began_s, peak_rss_bytes()
     ready = result.pools["replicas_ready"]
     counts = result.figures.overall.requests
@@ -87,4 +88,4 @@ def peak_rss_bytes() -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], float(sys.argv[2]))
+    main("reference" if sys.argv[1] == "reference" else "plane", float(sys.argv[2]))

@@ -44,11 +44,13 @@ class Finding:
     row: Row
     figure: Figure | None
     absent: str = ""
+    broken: bool = False
+    """Whether the measurement itself failed."""
 
     @property
     def verdict(self) -> str:
         if self.figure is None:
-            return "not measured"
+            return "broken" if self.broken else "not measured"
         if self.figure.wrong:
             return "wrong"
         value = self.figure.spread.median
@@ -59,7 +61,7 @@ class Finding:
 
     @property
     def fails(self) -> bool:
-        return self.verdict in ("wrong", "misses floor")
+        return self.verdict in ("broken", "wrong", "misses floor")
 
     def plain(self) -> dict[str, Any]:
         """For programs; null where nothing was measured."""

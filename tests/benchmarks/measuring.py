@@ -1,5 +1,6 @@
 """The bench: it runs each group of contenders once, for all the rows that compare them."""
 
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -7,10 +8,12 @@ from contenders import Entrant, groups
 from findings import Figure, Finding, Row
 from timing import SMALLEST, NotHereError, Run, Spread, race
 
+from sim.world import Engine
+
 
 @dataclass
 class Bench:
-    engine: str
+    engine: Engine
     rows: Sequence[Row]
     cpu_s: float
     """Length of one run of a contender."""
@@ -27,6 +30,10 @@ class Bench:
             return Finding(row, row.measure(self))
         except NotHereError as reason:
             return Finding(row, None, str(reason))
+        except Exception as fault:
+            # Minutes of other rows' measurements must not be lost with this one.
+            traceback.print_exc()
+            return Finding(row, None, f"{type(fault).__name__}: {fault}".splitlines()[0], broken=True)
 
     def raced(self, group: str, name: str) -> list[Run]:
         """This contender's runs. Raises `NotHereError` where it cannot run."""

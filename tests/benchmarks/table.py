@@ -19,7 +19,13 @@ LEGEND = (
     f"sparse: {SPARSE}.\nplane: the request plane under SimPy ticks that read every pool's counters; "
     "whole product: sim.simulate with scrapes, policy, history and summary."
 )
-COLOURS = {"wrong": "bold red", "misses floor": "red", "not measured": "dim", "keeps floor": "yellow"}
+COLOURS = {
+    "broken": "bold red",
+    "wrong": "bold red",
+    "misses floor": "red",
+    "not measured": "dim",
+    "keeps floor": "yellow",
+}
 
 
 def table(bench: Bench, here: Mapping[str, Any], findings: Sequence[Finding]) -> "Table":
