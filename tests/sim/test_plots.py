@@ -125,7 +125,7 @@ def test_a_version_has_one_color_in_every_figure(busy: Result) -> None:
 
 def test_the_areas_under_the_rates_are_the_requests(busy: Result) -> None:
     *areas, arrived = patches(plots.rates(busy))
-    part_s = busy.end_s / 120
+    part_s = busy.end_s / 128
     counts = busy.figures.overall.requests
     assert np.sum(heights(areas[-1])) * part_s == pytest.approx(counts.completed)
     assert np.sum(heights(arrived)) * part_s == pytest.approx(counts.arrived)
