@@ -1,6 +1,6 @@
 """A policy around a policy: no pool leaves its bounds."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from policies.decision import Decision
 from policies.observation import Observation
@@ -8,12 +8,14 @@ from policies.policy import Policy, Readings
 from policies.pool import Pools
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Bounded:
     """Law: every target lies in its pool's at_least..at_most."""
 
     policy: Policy
     pools: Pools
+    _last: tuple[Decision, Decision] = field(default=(Decision(), Decision()), init=False)
+    """The policy's last decision, and what became of it."""
 
     @property
     def readings(self) -> Readings:
@@ -25,6 +27,12 @@ class Bounded:
 
     def decide(self, observation: Observation, /) -> Decision:
         decision = self.policy.decide(observation)
+        # A policy that says the same again is answered the same.
+        if decision is not self._last[0]:
+            self._last = (decision, self._within(decision))
+        return self._last[1]
+
+    def _within(self, decision: Decision) -> Decision:
         changes = {}
         for pool, target in decision.targets.items():
             bounds = self.pools[pool]

@@ -1,6 +1,6 @@
 """A fixed number of replicas: the yardstick of every other policy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from pydantic import Field
@@ -25,12 +25,17 @@ class FixedSpec:
         return Fixed(known(self.replicas, pools))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Fixed:
     replicas: dict[str, int]
     """Pool -> replicas."""
     memory_s: float = 0.0
     readings: Readings = Readings()
+    _last: Decision = field(default=Decision(), init=False)
 
     def decide(self, observation: Observation, /) -> Decision:
-        return Decision({pool: Reason(n, "fixed") for pool, n in self.replicas.items() if pool in observation.pools})
+        """The same decision again while the same pools are seen."""
+        seen = [pool for pool in self.replicas if pool in observation.pools]
+        if list(self._last.reasons) != seen:
+            self._last = Decision({pool: Reason(self.replicas[pool], "fixed") for pool in seen})
+        return self._last

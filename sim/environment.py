@@ -3,6 +3,7 @@
 import heapq
 from collections.abc import Callable
 from enum import IntEnum
+from typing import Any
 
 import simpy
 from simpy.events import Event
@@ -47,6 +48,33 @@ class Environment(simpy.Environment):
         event.callbacks.append(action)
         return event
 
+    def every(self, step_s: float, phase: Phase, action: Callable[[], object]) -> None:
+        """Run `action` at k * step_s for k = 0, 1, 2, ...; it is 0 s now."""
+        Recurring(self, step_s, phase, action)
+
     def run_through(self, time_s: float) -> None:
         """Run everything that happens up to `time_s`, what happens at `time_s` included."""
         self.run(until=self.at(time_s, Phase.END))
+
+
+class Recurring(Event):
+    """One event that happens again and again: half the cost of a process that waits for a new one each time."""
+
+    def __init__(self, env: Environment, step_s: float, phase: Phase, action: Callable[[], object]) -> None:
+        super().__init__(env)
+        self._ok = True
+        self._value = None
+        self._step_s = step_s
+        self._phase = phase
+        self._action = action
+        self._each_time: list[Callable[[Any], None]] = [self._happen]
+        self._appoint(0)
+
+    def _appoint(self, k: int) -> None:
+        self._k = k
+        self.callbacks = self._each_time
+        heapq.heappush(self.env._queue, (k * self._step_s, self._phase, next(self.env._eid), self))  # type: ignore[misc]
+
+    def _happen(self, _: Event) -> None:
+        self._action()
+        self._appoint(self._k + 1)

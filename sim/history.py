@@ -60,12 +60,12 @@ class History:
 
     def write(self, turn: Turn) -> None:
         self.look()
-        wanted = {pool: reading.wanted for pool, reading in turn.observation.pools.items()}
+        now, seen = self._env.now, turn.observation.pools
         for pool, reason in turn.decision.reasons.items():
-            self.decisions.append(_decided(self._env.now, pool, wanted[pool], reason))
+            self.decisions.append(_decided(now, pool, seen[pool].wanted, reason))
         for pool, why in turn.decision.kept.items():
-            row = DecisionRow(self._env.now, pool, wanted[pool], None, why, "", wanted[pool])
-            self.decisions.append(row)
+            wanted = seen[pool].wanted
+            self.decisions.append(DecisionRow(now, pool, wanted, None, why, "", wanted))
 
     def look(self) -> None:
         """Write down the state of every pool as it is now."""
@@ -73,11 +73,20 @@ class History:
             rows.append(self._row(number, name))
 
     def _row(self, number: int, name: str) -> PoolRow:
-        counters = self._cluster.look(number)[:, : Counter.BUSY + 1]
-        *counts, busy = (counters[0] if len(counters) == 1 else counters.sum(axis=0)).tolist()
-        return PoolRow(self._env.now, name, *self._pools[name].look(), *counts, busy / TICKS_PER_S)
+        counters = self._cluster.look(number)
+        one = counters[0, :KEPT] if len(counters) == 1 else counters[:, :KEPT].sum(axis=0)
+        *requests, busy = one.tolist()
+        replicas = self._pools[name]
+        paid_s, serving_s = replicas.paid_s, replicas.serving_s
+        return PoolRow._make(
+            (self._env.now, name, *replicas.counts(), paid_s, serving_s, *requests, busy / TICKS_PER_S)
+        )
+
+
+KEPT = Counter.BUSY + 1
+"""The first counters of `Cluster.look`, up to the time spent serving, are those of a row."""
 
 
 def _decided(time_s: float, pool: str, before: int | None, reason: Reason) -> DecisionRow:
-    limits = "; ".join(f"{x.by}: {x.before} -> {x.after}, {x.why}" for x in reason.limits)
+    limits = "; ".join([f"{x.by}: {x.before} -> {x.after}, {x.why}" for x in reason.limits]) if reason.limits else ""
     return DecisionRow(time_s, pool, before, reason.wish, reason.because, limits, reason.final)

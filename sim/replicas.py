@@ -24,16 +24,12 @@ class Replica:
 
 
 class ReplicaCounts(NamedTuple):
-    """The replicas of a pool at a moment; totals from the start of the run."""
+    """The replicas of a pool at a moment."""
 
     wanted: int
     starting: int
     ready: int
     draining: int
-    paid_s: float
-    """Replica-seconds paid for: from start to gone."""
-    serving_s: float
-    """Replica-seconds ready, draining included."""
 
 
 class Meter:
@@ -86,16 +82,21 @@ class Replicas:
 
     @property
     def paid_s(self) -> float:
-        """Replica-seconds paid for so far."""
-        return self.look().paid_s
-
-    def look(self) -> ReplicaCounts:
+        """Replica-seconds paid for so far: from start to gone."""
         self._catch_up()
-        now = self._env.now
+        return self._paid.total_s(self._env.now)
+
+    @property
+    def serving_s(self) -> float:
+        """Replica-seconds ready so far, draining included."""
+        self._catch_up()
+        return self._serving.total_s(self._env.now)
+
+    def counts(self) -> ReplicaCounts:
+        self._catch_up()
         wanted, draining = len(self._there), len(self._draining)
         ready = self._serving.running - draining
-        paid_s, serving_s = self._paid.total_s(now), self._serving.total_s(now)
-        return ReplicaCounts(wanted, wanted - ready, ready, draining, paid_s, serving_s)
+        return ReplicaCounts(wanted, wanted - ready, ready, draining)
 
     def __iter__(self) -> Iterator[Replica]:
         """Those that are not draining, oldest first."""

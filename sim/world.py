@@ -1,11 +1,8 @@
 """One replication: a cluster, its workload and its control loop, wired to one clock."""
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from itertools import count
 from typing import Literal
-
-from simpy.events import Event
 
 from policies.bounded import Bounded
 from policies.decision import Decision
@@ -74,9 +71,9 @@ class World:
             (stream / "scrape losses").generator(),
             each_replica="replicas" in policy.readings.needed or "replicas" in policy.readings.assumed,
         )
-        self._loop = ControlLoop(policy, sensor, Scaler(self.pools), self.history)
+        loop = ControlLoop(policy, sensor, Scaler(self.pools), self.history)
         self._plan_shifts()
-        self.env.process(self._ticking())
+        self.env.every(scenario.control.tick_s, Phase.TICK, loop.tick)
 
     def run_through(self, time_s: float) -> None:
         """Simulate up to and at `time_s`."""
@@ -107,11 +104,6 @@ class World:
             shifts = getattr(model.routing, "shifts", ())
             classes = [(k, c) for k, c in enumerate(self.scenario.traffic) if c.model == model.name]
             self.env.process(shifting(self.env, self.cluster, shifts, classes))
-
-    def _ticking(self) -> Generator[Event, None, None]:
-        for k in count():
-            yield self.env.at(k * self.scenario.control.tick_s, Phase.TICK)
-            self._loop.tick()
 
 
 def _cluster(engine: Engine) -> Callable[[Environment, Scenario, Workload, Sequence[float], Keep], Cluster]:

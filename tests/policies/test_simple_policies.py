@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 from pydantic import ValidationError
 
+from policies.bounded import Bounded
 from policies.decision import Decision
 from policies.fixed import FixedSpec
 from policies.loop import Action, ControlLoop
@@ -19,6 +20,23 @@ POOLS = {"m/v1": traits("m/v1", slots=2), "m/v2": traits("m/v2")}
 def test_fixed_is_fixed_and_versions_may_be_named_alone() -> None:
     policy = FixedSpec(replicas={"v1": 3}).build(POOLS)
     assert policy.decide(seen(0.0)).targets == {"m/v1": 3}
+
+
+def test_fixed_says_the_very_same_while_it_sees_the_same_pools() -> None:
+    policy = FixedSpec(replicas={"v1": 3, "v2": 1}).build(POOLS)
+    both = Observation(0.0, {**seen(0.0, "m/v1").pools, **seen(0.0, "m/v2").pools})
+    assert policy.decide(both) is policy.decide(both)
+    assert policy.decide(both).targets == {"m/v1": 3, "m/v2": 1}
+    assert policy.decide(seen(0.0)).targets == {"m/v1": 3}
+    assert policy.decide(Observation(0.0, {})) == Decision()
+
+
+def test_bounds_hold_for_what_is_said_again_and_for_what_is_new() -> None:
+    policy = Bounded(Script([5, 5, 0, 2]), {"m/v1": traits("m/v1", at_least=1, at_most=3)})
+    assert [policy.decide(seen(0.0)).targets for _ in range(5)] == [{"m/v1": n} for n in (3, 3, 1, 2)] + [{}]
+    same = Bounded(FixedSpec(replicas={"v1": 9}).build(POOLS), {"m/v1": traits("m/v1", at_most=3)})
+    assert same.decide(seen(0.0)) is same.decide(seen(1.0))
+    assert str(same.decide(seen(2.0)).reasons["m/v1"]) == "wish 9: fixed; bounds: 9 -> 3 (at most 3)"
 
 
 def test_a_name_that_could_mean_two_pools_is_refused() -> None:

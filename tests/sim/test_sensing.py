@@ -1,17 +1,21 @@
 """A simulated policy sees the world late, and some of it never."""
 
-from dataclasses import replace
+import pickle
+from dataclasses import asdict, replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from policies.bounded import Bounded
+from policies.histogram import Histogram
 from policies.loop import Turn
-from policies.observation import PoolReading
+from policies.observation import Flow, PoolReading
 from policies.policy import Readings
 from sim.arrivals import Poisson
 from sim.scenario import Control, Model, Replicas, RequestClass, Scenario, Version
+from sim.sensing import ScrapedFlow, _happens
 from sim.service import Exponential
 from sim.world import World
 
@@ -94,3 +98,50 @@ def test_replicas_are_shown_one_by_one_to_policies_that_look_at_each(monkeypatch
     assert [replica.name for replica in shown.replicas] == ["0", "1", "2", "3", "4"]
     assert sum(replica.utilization or 0.0 for replica in shown.replicas) == shown.total.in_service
     assert all(replica.ready_since_s == 0.0 for replica in shown.replicas)
+
+
+def scraped() -> ScrapedFlow:
+    """Two classes, and one bound at 1 s."""
+    first = [3, 1, 9, 6, 4, 1, 0, 0, 5 << 20, 7 << 20, 8 << 20, 9 << 20, 2, 4, 1, 3, 0, 4]
+    return ScrapedFlow.of(np.array([first, [1] * len(first)], dtype=np.int64), (1.0,))
+
+
+FLOW = Flow(
+    queued=4,
+    in_service=2,
+    arrived_total=10,
+    started_total=7,
+    completed_total=5,
+    failed_total=2,
+    rejected_total=1,
+    abandoned_total=1,
+    busy_s_total=5 + 2**-20,
+    wait_s=Histogram((1.0,), (3, 8), 7 + 2**-20),
+    service_s=Histogram((1.0,), (2, 6), 8 + 2**-20),
+    response_s=Histogram((1.0,), (1, 6), 9 + 2**-20),
+)
+
+
+def test_a_flow_that_is_read_when_asked_for_is_a_flow_like_any_other() -> None:
+    assert {name: getattr(scraped(), name) for name in Flow.__slots__} == {n: getattr(FLOW, n) for n in Flow.__slots__}
+    assert asdict(scraped()) == asdict(FLOW)
+    assert scraped() == scraped()
+    assert repr(scraped())[len("ScrapedFlow") :] == repr(FLOW)[len("Flow") :]
+    assert asdict(pickle.loads(pickle.dumps(scraped()))) == asdict(FLOW)
+    assert asdict(replace(scraped(), queued=None)) == asdict(replace(FLOW, queued=None))
+
+
+def test_a_field_is_the_same_whenever_it_is_asked_for() -> None:
+    flow = scraped()
+    assert flow.wait_s is flow.wait_s
+
+
+def test_a_flow_has_no_other_fields() -> None:
+    with pytest.raises(AttributeError, match="a flow has no 'queue'; it has queued, in_service"):
+        scraped().queue  # noqa: B018
+
+
+def test_losses_are_the_stream_of_the_seed_pool_by_pool() -> None:
+    lost = np.random.default_rng(7).random(5000) < 0.3
+    happens = _happens(0.3, np.random.default_rng(7))
+    assert [next(happens) for _ in range(5000)] == lost.tolist()
