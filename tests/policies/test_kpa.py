@@ -1,6 +1,7 @@
 """Knative's autoscaler: its windows, its scaler, and the policy that sees a pool through readings."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from policies import specfile
 from policies.decision import Limit, Reason
 from policies.kpa import KpaSpec
 from policies.kpa_scaler import Scaler, ScalerSettings
@@ -185,6 +187,11 @@ def test_more_load_never_means_fewer_replicas(
 
 
 # The policy
+
+
+def test_the_example_is_one_of_the_files_that_may_be_written() -> None:
+    path = Path(__file__).parents[2] / "scenarios" / "policies" / "kpa.yaml"
+    assert specfile.read(KpaSpec, path) == KpaSpec(scale_down_delay_s=60.0)
 
 
 def test_concurrency_is_what_is_in_service_and_queued() -> None:

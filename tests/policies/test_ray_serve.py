@@ -1,12 +1,14 @@
 """Ray Serve's autoscaler: its rule, and the policy that sees a pool through readings."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from policies import specfile
 from policies.decision import Limit
 from policies.observation import Observation
 from policies.policy import Policy
@@ -76,6 +78,14 @@ def test_a_cold_start_waits_for_no_delay(target: int, ongoing: float, expected: 
     assert decide(RuleSettings(upscaling_factor=1.5), None, 0.0, 0, target, ongoing)[0].final == expected
 
 
+def test_what_is_pending_outlasts_a_cold_start_but_not_a_rest() -> None:
+    pending = Pending(Direction.DOWN, 0.0)
+    after = [
+        decide(RuleSettings(), pending, 5.0, 0, target, ongoing)[1] for target, ongoing in ((0, 1), (3, 0), (0, 0))
+    ]
+    assert after == [pending, pending, None]
+
+
 def test_a_wish_beyond_the_bounds_is_compared_as_it_is() -> None:
     """So its delay runs although nothing can come of it."""
     policy = RayServeSpec(upscale_delay_s=10.0).build({"m/v1": traits(at_most=3)})
@@ -96,6 +106,11 @@ def test_more_requests_never_mean_fewer_replicas(
 
 
 # The policy
+
+
+def test_the_example_is_one_of_the_files_that_may_be_written() -> None:
+    path = Path(__file__).parents[2] / "scenarios" / "policies" / "ray-serve.yaml"
+    assert specfile.read(RayServeSpec, path) == RayServeSpec(downscaling_factor=0.6)
 
 
 @pytest.mark.parametrize(("how", "expected"), [("mean", 16.0), ("max", 30.0), ("min", 2.0)])

@@ -1,6 +1,7 @@
 """Step scaling: the rule, and the policy that looks at alarms when a period ends."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,12 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from policies import specfile
 from policies.decision import Limit
 from policies.observation import Observation
 from policies.policy import Policy
 from policies.step import StepSpec
 from policies.step_rule import StepAdjustment, StepAlarm, aggregate
 from policies.testing import seen, traits
+
+EXAMPLE = Path(__file__).parents[2] / "scenarios" / "policies" / "step.yaml"
 
 # The example of the user guide of EC2 Auto Scaling: thresholds of 50 %, ten instances.
 OUT = StepAlarm(
@@ -162,6 +166,12 @@ def test_without_any_alarm_there_is_no_policy() -> None:
 # The policy
 
 
+def test_the_example_is_one_of_the_files_that_may_be_written() -> None:
+    policy = specfile.read(StepSpec, EXAMPLE)
+    assert policy.scale_out is not None
+    assert adjusted(policy.scale_out, 0.95, 10, above=True) == 15
+
+
 def test_a_change_comes_once_when_a_period_has_ended() -> None:
     policy = spec().build({"m/v1": traits()})
     found = [policy.decide(shown(10.0 * k, 5, 9)).targets for k in range(14)]
@@ -205,7 +215,8 @@ def test_metrics_are_of_five_replicas_with_one_slot_over_a_minute(
 ) -> None:
     alarm = replace(REMOVE_1, threshold=100.0)
     policy = spec(metric=metric, scale_out=None, scale_in=alarm).build({"m/v1": traits()})
-    policy.decide(seen(0.0, wanted=5, **dict.fromkeys(flow, 0.0)))
+    nothing: dict[str, Any] = dict.fromkeys(flow, 0.0)
+    policy.decide(seen(0.0, wanted=5, **nothing))
     reason = policy.decide(seen(60.0, wanted=5, **flow)).reasons["m/v1"]
     because = f"{metric} {expected if metric != 'ongoing_per_replica' else 1.5:.3g}, below 100"
     assert reason.because.startswith(because)
