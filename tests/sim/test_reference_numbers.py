@@ -72,7 +72,7 @@ class Queue:
             control=Control(tick_s=requests / rate_per_s / 100, scrape_s=requests / rate_per_s / 100),
             models=(Model(name="m", queue=self.queue, balancer=self.balancer, versions=(version,)),),  # type: ignore[arg-type]
             traffic=tuple(
-                RequestClass(name=f"c{k}", model="m", priority=k, arrivals=arrivals, patience_s=self.patience)
+                RequestClass(name=f"c{k or ''}", model="m", priority=k, arrivals=arrivals, patience_s=self.patience)
                 for k, arrivals in enumerate(classes)
             ),
         )
@@ -141,7 +141,7 @@ CASES = [
     Case(
         "M/M/1 by priority",
         Queue(arrivals=poisson(0.2), lower=(poisson(0.6),), service=ONE_S, servers=1, queue="priority"),
-        {"Wq class 0": 1.0, "Wq class 1": 5.0, "Wq": 4.0},
+        {"Wq class c": 1.0, "Wq class c1": 5.0, "Wq": 4.0},
     ),
     # The number present does not depend on the order of service.
     Case("M/M/1 last come first", Queue(arrivals=poisson(0.5), service=ONE_S, servers=1, queue="lcfs"), {"Wq": 1.0}),
@@ -154,7 +154,7 @@ CASES = [
     # Kelly (1979): truncated geometric, whatever the law of service.
     Case(
         "M/G/1/5-PS",
-        Queue(arrivals=poisson(0.9), service=Constant(value_s=1.0), servers=1, queue="ps", slots=5, room=0),
+        Queue(arrivals=poisson(0.9), service=Uniform(low_s=0.0, high_s=2.0), servers=1, queue="ps", slots=5, room=0),
         {"P_block": 0.126022549988, "T": 2.7902859515},
     ),
     # Each of two replicas is M/M/1.
@@ -191,6 +191,7 @@ class Measured:
         self._wait_s = r["wait_s"].to_numpy()
         self._stay_s = (r["leave_s"] - r["arrival_s"]).to_numpy()
         self._outcome = r["outcome"].cat.codes.to_numpy()
+        self._class = r["request_class"].to_numpy()
 
     def __getitem__(self, name: str) -> Estimate | None:
         settled = self._outcome != Outcome.PRESENT
@@ -203,7 +204,7 @@ class Measured:
             case "Wq" | "W_served":
                 return self._sample(started, self._wait_s).mean()
             case _ if name.startswith("Wq class "):
-                return self._sample(started & (self._class == int(name.split()[-1])), self._wait_s).mean()
+                return self._sample(started & (self._class == name.removeprefix("Wq class ")), self._wait_s).mean()
             case "W" | "T" | "T_mean" | "T_mean_any_service_law":
                 return self._sample(done, self._stay_s).mean()
             case "W_queue_all" | "W_all":
@@ -326,7 +327,7 @@ def _by_priority(record: dict[str, Any]) -> Case:
     params = record["params"]
     first, *lower = [poisson(rate) for rate in params["arrival_rates"]]
     service, servers = Exponential(mean_s=1.0 / params["service_rate"]), params["servers"]
-    waits = {f"Wq class {k}": wait_s for k, wait_s in enumerate(record["expected"]["Wq_by_class"])}
+    waits = {f"Wq class c{k or ''}": wait_s for k, wait_s in enumerate(record["expected"]["Wq_by_class"])}
     queue = Queue(arrivals=first, lower=tuple(lower), service=service, servers=servers, queue="priority")
     return Case(record["id"], queue, {**waits, "Wq": record["expected"]["Wq_all"]})
 
