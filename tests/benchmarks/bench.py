@@ -20,8 +20,8 @@ from ours import ENGINES
 from rows import GUARD, ROWS
 from table import machine, plain, table
 
-CPU_S = 0.5
-REPETITIONS = 5
+CPU_S = 1.0
+REPETITIONS = 3
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -51,8 +51,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--only", type=int, nargs="+", choices=numbers, metavar="ROW", help="only the rows so numbered")
     parser.add_argument("--guard", action="store_true", help=f"only rows {' and '.join(map(str, GUARD))}")
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help=f"measure this one ({ENGINES[0]})")
-    parser.add_argument("--repetitions", type=int, default=REPETITIONS, metavar="N", help=f"({REPETITIONS})")
-    parser.add_argument("--cpu-s", type=float, default=CPU_S, metavar="S", help=f"length of one run ({CPU_S} s)")
+    parser.add_argument(
+        "--repetitions", type=int, default=REPETITIONS, metavar="N", help=f"runs of each contender ({REPETITIONS})"
+    )
+    parser.add_argument("--cpu-s", type=float, default=CPU_S, metavar="S", help=f"length of one run ({CPU_S:g} s)")
     return parser
 
 
