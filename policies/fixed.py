@@ -31,11 +31,12 @@ class Fixed:
     """Pool -> replicas."""
     memory_s: float = 0.0
     readings: Readings = Readings()
+    _seen: frozenset[str] = field(default=frozenset(), init=False)
     _last: Decision = field(default=Decision(), init=False)
 
     def decide(self, observation: Observation, /) -> Decision:
         """The same decision again while the same pools are seen."""
-        seen = [pool for pool in self.replicas if pool in observation.pools]
-        if list(self._last.reasons) != seen:
-            self._last = Decision({pool: Reason(self.replicas[pool], "fixed") for pool in seen})
+        if observation.pools.keys() != self._seen:
+            self._seen = frozenset(observation.pools)
+            self._last = Decision({pool: Reason(n, "fixed") for pool, n in self.replicas.items() if pool in self._seen})
         return self._last

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from policies.decision import Decision
 from policies.observation import Observation
@@ -18,8 +18,7 @@ class Action:
     error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(NamedTuple):
     """One whole turn, enough to put the same policy through it again."""
 
     observation: Observation
