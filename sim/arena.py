@@ -136,6 +136,7 @@ class Stations:
         self.records: NDArray[Any] = np.zeros(number, dtype=STATION)
         self._arena = arena
         self._classes = classes
+        self._changed: set[int] = set()
 
     def begin(self, s: int, plan: Plan) -> None:
         station = self.records[s]
@@ -164,8 +165,9 @@ class Stations:
         """Where in the station's arrays a pool's slot is."""
         return (pool - int(self.records[s]["pool"])) * int(self.records[s]["per_pool"]) + number
 
-    def reach(self, s: int, number: int) -> None:
-        """Make place for slots up to and without `number` in each pool."""
+    def touch(self, s: int, number: int) -> None:
+        """Slots are about to change: make place for those up to and without `number` in each pool."""
+        self._changed.add(s)
         replicas, spread = int(self.records[s]["replicas"]), int(self.records[s]["spread"])
         needed = -(-number // spread)
         if needed > replicas:
@@ -202,14 +204,17 @@ class Stations:
         balanced = self.records[s]["kind"] == BALANCED
         return range(slots.start // spread, slots.stop // spread) if balanced else range(0)
 
-    def fit(self) -> None:
-        """Let the trees of stations whose slots were opened or closed be as large as need be."""
-        for s in np.flatnonzero(self.records["dirty"]):
+    def fit(self) -> bool:
+        """Let trees be as large as need be after slots were opened or closed; whether any were."""
+        changed, self._changed = self._changed, set()
+        for s in changed:
             station = self.records[s]
             capacity = int(station["capacity"])
             used = np.flatnonzero(self.integers(s, "is_open", capacity) | self.integers(s, "busy", capacity))
             needed = int(used[-1]) + 1 if len(used) else 1
             station["leaves"] = max(2, 1 << (needed - 1).bit_length())
+            station["dirty"] = 1
+        return bool(changed)
 
     def lengthen(self, s: int) -> None:
         """Twice as many places in the queue."""
@@ -328,7 +333,8 @@ class Stations:
         if shared:
             self._reserve_replicas(s, replicas, replicas if station["sharing"] else leaves)
         station["replicas"], station["per_pool"] = replicas, per_pool
-        station["capacity"], station["dirty"] = pools * per_pool, 1
+        station["capacity"] = pools * per_pool
+        self._changed.add(s)
 
     def _reserve_replicas(self, s: int, replicas: int, leaves: int) -> None:
         station = self.records[s]

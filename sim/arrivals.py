@@ -18,7 +18,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag, ValidationInfo
 from pydantic.dataclasses import dataclass
 
 from policies.spec import STRICT, Fraction, NonNegative, Positive, PositiveCount, PositiveSeconds, Seconds
-from sim.draws import adding_to_one, chooser, running_total
+from sim.draws import adding_to_one, chooser, running_total, scaled
 from sim.mmpp import Mmpp, RateState
 from sim.rates import NO_STEPS, Floats, Source, Steps, Wave, mean_of_wave, poisson_through
 from sim.service import Duration
@@ -62,7 +62,7 @@ class Poisson:
 
     def source(self, stream: Stream) -> Source:
         generator = stream.generator()
-        return running_total(lambda n: generator.exponential(1 / self.rate_per_s, n))
+        return running_total(lambda n: scaled(generator.standard_exponential(n), 1 / self.rate_per_s))
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)

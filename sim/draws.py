@@ -40,6 +40,12 @@ def inner(fraction: float) -> float:
     return fraction
 
 
+def scaled(drawn: NDArray[np.float64], by: float) -> NDArray[np.float64]:
+    """The same array, each number of it multiplied: what NumPy's own laws with a scale do more slowly."""
+    drawn *= by
+    return drawn
+
+
 def running_total(draw: Sampler) -> Sampler:
     """The sums of all draws up to each, in the order of drawing, however many are read at a time."""
     total = 0.0

@@ -62,9 +62,9 @@ KEPT_FLOATS, KEPT_INTEGERS = 4, 5
 
 WAIT_BUCKETS = len(Counter)
 """Where in a row of counters the three histograms begin."""
-HIDDEN = len(Tallied) + 5
+HIDDEN = len(Tallied) + 4
 """Columns after the histograms: `Tallied`, then these."""
-BUSY_ENDED, INTERRUPTED, REQUEUED, LOST_WAITING, MOVED = range(len(Tallied), HIDDEN)
+BUSY_ENDED, INTERRUPTED, REQUEUED, MOVED = range(len(Tallied), HIDDEN)
 """`MOVED` balances pools that share a queue: of those that arrived here, how many more were served elsewhere."""
 
 QUEUED, IN_SERVICE, ARRIVED, STARTED, COMPLETED, FAILED, REJECTED, ABANDONED, BUSY, WAIT, SERVICE, RESPONSE = (
@@ -130,8 +130,9 @@ def bucket(time_s):
 
 
 @njit(inline="always")
-def enter(time_s, column, histogram, C, H, bounds, first_bound):
+def enter(time_s, column, histogram, counts):
     """Count a time in a row of counters, whose buckets begin at `column`, and in a fine histogram."""
+    C, H, bounds, first_bound = counts
     b = bucket(time_s)
     c = np.int64(first_bound[b])
     while time_s > bounds[c]:
@@ -197,8 +198,9 @@ def rebuild(s, S, F, I):
 
 
 @njit(inline="always")
-def completes(row, fine, arrival_s, start_s, end_s, target_s, C, H, bounds, first_bound):
+def completes(row, fine, arrival_s, start_s, end_s, target_s, counts):
     """Count a completion."""
+    C, _, bounds, _ = counts
     service_s, response_s = end_s - start_s, end_s - arrival_s
     buckets = bounds.shape[0]
     hidden = row + WAIT_BUCKETS + 3 * buckets
@@ -208,16 +210,17 @@ def completes(row, fine, arrival_s, start_s, end_s, target_s, C, H, bounds, firs
     C[hidden + T_COMPLETED] += 1
     C[hidden + T_MET] += response_s <= target_s
     C[hidden + BUSY_ENDED] += ticks(service_s)
-    enter(service_s, row + WAIT_BUCKETS + buckets, fine + SERVICES, C, H, bounds, first_bound)
-    enter(response_s, row + WAIT_BUCKETS + 2 * buckets, fine + RESPONSES, C, H, bounds, first_bound)
+    enter(service_s, row + WAIT_BUCKETS + buckets, fine + SERVICES, counts)
+    enter(response_s, row + WAIT_BUCKETS + 2 * buckets, fine + RESPONSES, counts)
 
 
 @njit(inline="always")
-def starts(row, fine, wait_s, C, H, bounds, first_bound):
+def starts(row, fine, wait_s, counts):
     """Count a start of service."""
+    C, _, _, _ = counts
     C[row + STARTED] += 1
     C[row + WAIT] += ticks(wait_s)
-    enter(wait_s, row + WAIT_BUCKETS, fine + WAITS, C, H, bounds, first_bound)
+    enter(wait_s, row + WAIT_BUCKETS, fine + WAITS, counts)
 
 
 @njit(inline="always")
@@ -230,8 +233,9 @@ def abandons(row, waited_s, C, buckets):
 
 
 @njit(cache=True)
-def open_window(until_s, s, S, F, I, C, H, bounds, first_bound):
+def open_window(until_s, s, S, F, I, counts):
     """Let those end that were in service when the window began and end in it."""
+    _, _, bounds, _ = counts
     station = S[s]
     width = WAIT_BUCKETS + 3 * bounds.shape[0] + HIDDEN
     free, busy = F[station.free :], I[station.busy :]
@@ -240,18 +244,7 @@ def open_window(until_s, s, S, F, I, C, H, bounds, first_bound):
             k, pool = I[station.slot_class + i], station.pool + i // station.per_pool
             cell = I[I[CELLS] + pool * I[CLASSES] + k]
             arrival_s, start_s = F[station.slot_arrival + i], F[station.slot_start + i]
-            completes(
-                cell * width,
-                cell * FINE_CELL,
-                arrival_s,
-                start_s,
-                free[i],
-                F[I[TARGETS] + k],
-                C,
-                H,
-                bounds,
-                first_bound,
-            )
+            completes(cell * width, cell * FINE_CELL, arrival_s, start_s, free[i], F[I[TARGETS] + k], counts)
             if I[KEEP_BELOW]:
                 keep(
                     I,
@@ -285,7 +278,7 @@ def close_window(until_s, s, S, F, I, C, buckets):
                 row = cell * width
                 hidden = row + WAIT_BUCKETS + 3 * buckets
                 gone = C[row + STARTED] + C[hidden + MOVED] + C[row + REJECTED] + C[row + ABANDONED]
-                C[row + QUEUED] = C[row + ARRIVED] + C[hidden + REQUEUED] - C[hidden + LOST_WAITING] - gone
+                C[row + QUEUED] = C[row + ARRIVED] + C[hidden + REQUEUED] - gone
                 C[row + IN_SERVICE] = C[row + STARTED] - C[row + COMPLETED] - C[hidden + INTERRUPTED]
                 C[row + BUSY] = C[hidden + BUSY_ENDED]
     for i in range(station.leaves):
@@ -350,13 +343,14 @@ def deal(until_s, m, M, D, S, F, I):
 
 
 @njit(cache=True)
-def first_come(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
+def first_come(until_s, s, final, S, D, F, I, counts):
     """Serve a station's requests first come, first served, up to `until_s`; `final` says that all have been dealt.
 
     A request whose turn is beyond the window waits in a ring for the next one. With limited room, rings of the times
     at which waiting requests of each class will have left tell how many wait when another comes: within a class these
     times ascend.
     """
+    C, _, bounds, _ = counts
     station = S[s]
     buckets = bounds.shape[0]
     width = WAIT_BUCKETS + 3 * buckets + HIDDEN
@@ -368,7 +362,7 @@ def first_come(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
     classes, limited = I[CLASSES], station.limited
     leave, leave_head, leave_count = F[station.leave :], I[station.leave_head :], I[station.leave_count :]
     if not station.open:
-        open_window(until_s, s, S, F, I, C, H, bounds, first_bound)
+        open_window(until_s, s, S, F, I, counts)
         station.window_queued = station.queued
         station.leaving = 0
         if limited:
@@ -460,11 +454,11 @@ def first_come(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
                 q_class[h], q_number[h], q_place[h] = k, number, place
                 queued += 1
             continue
-        starts(row, fine, due_s - arrival_s, C, H, bounds, first_bound)
+        starts(row, fine, due_s - arrival_s, counts)
         end_s = due_s + work_s
         free[slot] = end_s
         if end_s <= until_s:
-            completes(row, fine, arrival_s, due_s, end_s, target_s, C, H, bounds, first_bound)
+            completes(row, fine, arrival_s, due_s, end_s, target_s, counts)
             if keeping:
                 keep(I, F, k, number, pool, arrival_s, due_s, end_s, work_s, WAS_COMPLETED, slot)
         else:
@@ -579,8 +573,9 @@ def leaves_queue(s, S, F, I, entry):
 
 
 @njit(cache=True)
-def ordered(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
+def ordered(until_s, s, final, S, D, F, I, counts):
     """Serve a station's requests by key up to `until_s`; `final` says that all have been dealt."""
+    C, _, bounds, _ = counts
     station = S[s]
     buckets = bounds.shape[0]
     hidden = WAIT_BUCKETS + 3 * buckets
@@ -589,7 +584,7 @@ def ordered(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
     if keeping and I[KEPT] + station.leaves + 4 > I[KEEP_ROOM]:
         return DRAIN
     if not station.open:
-        open_window(until_s, s, S, F, I, C, H, bounds, first_bound)
+        open_window(until_s, s, S, F, I, counts)
     leaves, classes, from_s = station.leaves, I[CLASSES], station.from_s
     free, busy = F[station.free :], I[station.busy :]
     losers, slots = I[station.loser :], I[station.loser_slot :]
@@ -687,11 +682,11 @@ def ordered(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
             work_s = F[station.q_work + (pool - station.pool) * station.ring_capacity + entry]
         station.last_tag = key
         cell = cells[pool * classes + k]
-        starts(cell * width, cell * FINE_CELL, due_s - arrival_s, C, H, bounds, first_bound)
+        starts(cell * width, cell * FINE_CELL, due_s - arrival_s, counts)
         end_s = due_s + work_s
         free[slot] = end_s
         if end_s <= until_s:
-            completes(cell * width, cell * FINE_CELL, arrival_s, due_s, end_s, targets[k], C, H, bounds, first_bound)
+            completes(cell * width, cell * FINE_CELL, arrival_s, due_s, end_s, targets[k], counts)
             if keeping:
                 keep(I, F, k, number, pool, arrival_s, due_s, end_s, work_s, WAS_COMPLETED, slot % station.per_pool)
         else:
@@ -855,8 +850,9 @@ def step_out(s, S, I, entry):
 
 
 @njit(cache=True)
-def begin(s, S, F, I, C, H, bounds, first_bound, r, now_s, arrival_s, work_s, k, number, place):
+def begin(s, S, F, I, counts, r, now_s, arrival_s, work_s, k, number, place):
     """Start a request at a replica that has a slot for it."""
+    _, _, bounds, _ = counts
     station = S[s]
     first = r * station.spread
     slot = np.int64(-1)
@@ -872,7 +868,7 @@ def begin(s, S, F, I, C, H, bounds, first_bound, r, now_s, arrival_s, work_s, k,
     I[station.slot_class + slot], I[station.slot_number + slot], I[station.slot_place + slot] = k, number, place
     cell = I[I[CELLS] + station.pool * I[CLASSES] + k]
     width = WAIT_BUCKETS + 3 * bounds.shape[0] + HIDDEN
-    starts(cell * width, cell * FINE_CELL, now_s - arrival_s, C, H, bounds, first_bound)
+    starts(cell * width, cell * FINE_CELL, now_s - arrival_s, counts)
     if not station.sharing:
         F[station.free + slot] = now_s + work_s
         I[station.r_serving + r] += 1
@@ -888,13 +884,14 @@ def begin(s, S, F, I, C, H, bounds, first_bound, r, now_s, arrival_s, work_s, k,
 
 
 @njit(cache=True)
-def ends(s, S, F, I, C, H, bounds, first_bound, slot, now_s):
+def ends(s, S, F, I, counts, slot, now_s):
     """Complete the request in a slot."""
+    _, _, bounds, _ = counts
     station = S[s]
     k, arrival_s, start_s = I[station.slot_class + slot], F[station.slot_arrival + slot], F[station.slot_start + slot]
     cell = I[I[CELLS] + station.pool * I[CLASSES] + k]
     width = WAIT_BUCKETS + 3 * bounds.shape[0] + HIDDEN
-    completes(cell * width, cell * FINE_CELL, arrival_s, start_s, now_s, F[I[TARGETS] + k], C, H, bounds, first_bound)
+    completes(cell * width, cell * FINE_CELL, arrival_s, start_s, now_s, F[I[TARGETS] + k], counts)
     if I[KEEP_BELOW]:
         keep(
             I,
@@ -921,7 +918,7 @@ def ends(s, S, F, I, C, H, bounds, first_bound, slot, now_s):
 
 
 @njit(cache=True)
-def happens(s, S, F, I, C, H, bounds, first_bound, now_s):
+def happens(s, S, F, I, counts, now_s):
     """Process the first event of the tree: a completion, or a replica gets ready."""
     station = S[s]
     events, first = I[station.events :], I[station.events + 1]
@@ -942,12 +939,12 @@ def happens(s, S, F, I, C, H, bounds, first_bound, now_s):
             I[station.slot_place :],
         )
         F[station.r_virtual + server], F[station.r_changed + server] = F[station.slot_finish + job], now_s
-        ends(s, S, F, I, C, H, bounds, first_bound, job, now_s)
+        ends(s, S, F, I, counts, job, now_s)
         set_share_event(s, S, F, I, server)
         return
     set_event(events, n, np.inf)
     if not station.sharing and I[station.busy + server]:
-        ends(s, S, F, I, C, H, bounds, first_bound, server, now_s)
+        ends(s, S, F, I, counts, server, now_s)
         return
     r = server if station.sharing else server // station.spread
     I[station.r_ready + r] = 1
@@ -975,12 +972,13 @@ def forget(s, S, F, I, entry):
 
 
 @njit(cache=True)
-def balanced(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
+def balanced(until_s, s, final, S, D, F, I, counts):
     """Send a station's requests to replicas, each with a line of its own, and serve them there, up to `until_s`.
 
     With the central balancer those wait in the hall for whom no replica has a slot: that is how replicas whose
     requests share them are served. Else the hall is for those who come while no replica is ready.
     """
+    C, _, bounds, _ = counts
     station = S[s]
     buckets = bounds.shape[0]
     hidden = WAIT_BUCKETS + 3 * buckets
@@ -1000,7 +998,7 @@ def balanced(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
         now_s = station.clock_s
         event_s = time_of(I[station.events + 1])
         if event_s <= now_s:
-            happens(s, S, F, I, C, H, bounds, first_bound, now_s)
+            happens(s, S, F, I, counts, now_s)
             continue
         able = I[station.r_load + I[station.best + 1]] < spread if central else station.ready > 0
         entry = np.int64(-1)
@@ -1025,7 +1023,7 @@ def balanced(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
                     line_up(s, S, I, r + 1, entry)
                     continue
             forget(s, S, F, I, entry)
-            begin(s, S, F, I, C, H, bounds, first_bound, r, now_s, arrival_s, work_s, k, number, place)
+            begin(s, S, F, I, counts, r, now_s, arrival_s, work_s, k, number, place)
             if I[station.line_head + r + 1] >= 0 and not I[station.r_pending + r]:
                 I[station.r_pending + r] = 1
                 I[station.pending_list + station.pending] = r
@@ -1085,7 +1083,7 @@ def balanced(until_s, s, final, S, D, F, I, C, H, bounds, first_bound):
             r = choose(s, S, F, I, draw)
             if I[station.r_serving + r] < spread:
                 change_load(s, S, I, r, 1)
-                begin(s, S, F, I, C, H, bounds, first_bound, r, next_s, next_s, work_s, k, number, place)
+                begin(s, S, F, I, counts, r, next_s, next_s, work_s, k, number, place)
                 continue
         rejected = station.queued >= station.room
         if r >= 0:
@@ -1115,6 +1113,7 @@ def advance(until_s, kind, M, S, D, F, I, C, H, bounds, first_bound):
     Gives what keeps it from going on (`DONE` where nothing does) and the number of the class or station concerned;
     once that is mended, another call goes on where this one stopped.
     """
+    counts = (C, H, bounds, first_bound)
     for m in range(I[CURSOR], M.shape[0]):
         model = M[m]
         if model.kind != kind:
@@ -1124,11 +1123,11 @@ def advance(until_s, kind, M, S, D, F, I, C, H, bounds, first_bound):
             for s in range(model.first_station, model.first_station + model.stations):
                 final = dealt == DONE and not model.direct
                 if kind == FCFS:
-                    said = first_come(until_s, s, final, S, D, F, I, C, H, bounds, first_bound)
+                    said = first_come(until_s, s, final, S, D, F, I, counts)
                 elif kind == ORDERED:
-                    said = ordered(until_s, s, final, S, D, F, I, C, H, bounds, first_bound)
+                    said = ordered(until_s, s, final, S, D, F, I, counts)
                 else:
-                    said = balanced(until_s, s, final, S, D, F, I, C, H, bounds, first_bound)
+                    said = balanced(until_s, s, final, S, D, F, I, counts)
                 if said == GROW or said == DRAIN or (said == REFILL and model.direct):
                     I[CURSOR] = m
                     return said, S[s].source if said == REFILL else s

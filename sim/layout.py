@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from policies.faults import InputError
 from sim import kernel
+from sim.arena import Arena, Plan, Stations
 from sim.cluster import Counter, Harvest, Requests, Tallied
 from sim.kernel import HIDDEN, KEPT_FLOATS, KEPT_INTEGERS, SHARED, WAIT_BUCKETS
 from sim.loghistogram import BUCKETS, LOWEST_OCTAVE, PER_OCTAVE_BITS, LogHistogram, bucket, ticks
@@ -17,7 +18,6 @@ from sim.requests import Arrivals, eligible, recording
 from sim.routing import Table
 from sim.scenario import Mcq, Model, Recorded, RequestClass, Scenario
 from sim.service import Constant
-from sim.arena import Arena, Plan, Stations
 
 RECORDS = 1 << 14
 """Records that the loops hold before they are handed over."""
@@ -109,20 +109,20 @@ class Layout:
     def refill(self, request_class: int, block: Arrivals) -> None:
         """The next requests of a class, in place of those that were read."""
         source = self.sources[request_class]
-        n, F, I = len(block), self.arena.floats, self.arena.integers
+        n, floats, integers = len(block), self.arena.floats, self.arena.integers
         source["first_number"] += source["end"]
         source["at"], source["end"], source["ended"] = 0, n, n == 0
-        F[source["arrival"] : source["arrival"] + n] = block.arrival_s
+        floats[source["arrival"] : source["arrival"] + n] = block.arrival_s
         for v, work_s in block.work_s.items():
             first = source["work"] + v * source["capacity"]
-            F[first : first + n] = work_s
+            floats[first : first + n] = work_s
         if block.patience_s is not None:
-            np.add(block.arrival_s, block.patience_s, out=F[source["deadline"] : source["deadline"] + n])
+            np.add(block.arrival_s, block.patience_s, out=floats[source["deadline"] : source["deadline"] + n])
         for name, values in (("route", block.route), ("balance", block.balance)):
             if values is not None and source[name] >= 0:
-                F[source[name] : source[name] + n] = values
+                floats[source[name] : source[name] + n] = values
         if block.version is not None:
-            I[source["version"] : source["version"] + n] = block.version
+            integers[source["version"] : source["version"] + n] = block.version
 
     def counted(self, pool: int) -> NDArray[np.int64]:
         """As `Cluster.look` shows it."""
@@ -151,32 +151,32 @@ class Layout:
 
     def records(self) -> Requests:
         """The records that the loops have kept, taken out."""
-        F, I = self.arena.floats, self.arena.integers
-        n = int(I[kernel.KEPT])
-        floats = F[I[kernel.KEEP_F] : I[kernel.KEEP_F] + n * KEPT_FLOATS].reshape(n, KEPT_FLOATS).copy()
-        integers = I[I[kernel.KEEP_I] : I[kernel.KEEP_I] + n * KEPT_INTEGERS].reshape(n, KEPT_INTEGERS)
-        I[kernel.KEPT] = 0
+        shared = self.arena.integers[:SHARED]
+        n, first_float, first_integer = (int(shared[at]) for at in (kernel.KEPT, kernel.KEEP_F, kernel.KEEP_I))
+        shared[kernel.KEPT] = 0
+        times = self.arena.floats[first_float : first_float + n * KEPT_FLOATS].reshape(n, KEPT_FLOATS).copy()
+        named = self.arena.integers[first_integer : first_integer + n * KEPT_INTEGERS].reshape(n, KEPT_INTEGERS)
         return Requests(
-            request_class=integers[:, 0].astype(np.int16),
-            number=integers[:, 1].copy(),
-            pool=integers[:, 2].astype(np.int16),
-            arrival_s=floats[:, 0],
-            start_s=floats[:, 1],
-            leave_s=floats[:, 2],
-            work_s=floats[:, 3],
-            outcome=integers[:, 3].astype(np.int8),
-            slot=integers[:, 4].astype(np.int32),
+            request_class=named[:, 0].astype(np.int16),
+            number=named[:, 1].copy(),
+            pool=named[:, 2].astype(np.int16),
+            arrival_s=times[:, 0],
+            start_s=times[:, 1],
+            leave_s=times[:, 2],
+            work_s=times[:, 3],
+            outcome=named[:, 3].astype(np.int8),
+            slot=named[:, 4].astype(np.int32),
         )
 
     def room_for_records(self) -> None:
         """Let as many be kept at once as one window may end at its beginning."""
-        I = self.arena.integers
+        shared = self.arena.integers[:SHARED]
         needed = RECORDS + 2 * int(self.stations.records["capacity"].max())
-        if I[kernel.KEEP_BELOW] and needed > I[kernel.KEEP_ROOM]:
-            I[kernel.KEEP_ROOM] = needed
+        if shared[kernel.KEEP_BELOW] and needed > shared[kernel.KEEP_ROOM]:
             first_float = self.arena.put_floats(np.zeros(needed * KEPT_FLOATS))
             first_integer = self.arena.put_integers(np.zeros(needed * KEPT_INTEGERS, dtype=np.int64))
-            self.arena.integers[[kernel.KEEP_F, kernel.KEEP_I]] = first_float, first_integer
+            at = [kernel.KEEP_ROOM, kernel.KEEP_F, kernel.KEEP_I]
+            self.arena.integers[at] = needed, first_float, first_integer
 
     def _share_tables(self, share: float) -> None:
         traffic = self._scenario.traffic

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from simpy.events import Event
 
 from sim import kernel
+from sim.arena import Served
 from sim.cluster import Harvest, Keep, OnCrash, Outcome, Requests, kept
 from sim.environment import Environment, Phase
 from sim.layout import Layout
@@ -43,10 +44,12 @@ class Plane:
 
     def crash(self, pool: int, slots: range, on_crash: OnCrash) -> None:
         s, placed = self._touch(pool, slots)
-        self._stations.close(s, placed, self._env.now)
-        for slot in placed:
-            if self._stations.integers(s, "busy", slot + 1)[slot]:
-                self._interrupt(s, pool, slot, on_crash)
+        now = self._env.now
+        self._stations.close(s, placed, now)
+        serving = self._stations.integers(s, "busy", placed.stop)
+        stopped = [(self._stations.interrupt(s, slot, now), slot) for slot in placed if serving[slot]]
+        for request, slot in sorted(stopped, key=lambda stop: stop[0].place):
+            self._interrupt(s, pool, request, slot, on_crash)
 
     def busy(self, pool: int, slots: range) -> int:
         s, placed = self._find(pool, slots)
@@ -80,11 +83,11 @@ class Plane:
 
     def _catch_up(self) -> None:
         """Advance all requests to now: what happens at this instant comes before whoever looks."""
-        now = self._env.now
+        now = float(self._env.now)
         if now == self._caught_up_s or not self._running:
             return
-        self._stations.fit()
-        self._layout.room_for_records()
+        if self._stations.fit():
+            self._layout.room_for_records()
         for kind in self._layout.kinds:
             self._advance(kind, now)
         self._caught_up_s = now
@@ -127,17 +130,15 @@ class Plane:
         self._catch_up()
         self._env.call(self._env.now, Phase.DISPATCH, self._go_on)
         s = self._layout.station_of[pool]
-        self._stations.reach(s, slots.stop)
-        self._stations.records[s]["dirty"] = 1
+        self._stations.touch(s, slots.stop)
         first = self._stations.slot(s, pool, slots.start)
         return s, range(first, first + len(slots))
 
     def _go_on(self, _: Event) -> None:
         self._caught_up_s = -1.0
 
-    def _interrupt(self, s: int, pool: int, slot: int, on_crash: OnCrash) -> None:
+    def _interrupt(self, s: int, pool: int, request: Served, slot: int, on_crash: OnCrash) -> None:
         now = self._env.now
-        request = self._stations.interrupt(s, slot, now)
         counted = self._layout.cell(pool, request.request_class)
         counted.interrupt(now - request.start_s)
         if on_crash == "lose":

@@ -15,7 +15,7 @@ from pydantic import AfterValidator, BeforeValidator, Discriminator, Field, Tag
 from pydantic.dataclasses import dataclass
 
 from policies.spec import STRICT, AList, Positive, PositiveCount, PositiveSeconds, Seconds
-from sim.draws import Sampler, Shares, chooser, inner
+from sim.draws import Sampler, Shares, chooser, inner, scaled
 from sim.empirical import Empirical, read_on_loading
 from sim.streams import Stream
 
@@ -101,7 +101,7 @@ class Exponential:
 
     def sampler(self, stream: Stream) -> Sampler:
         generator = stream.generator()
-        return lambda n: generator.exponential(self.mean_s, n)
+        return lambda n: scaled(generator.standard_exponential(n), self.mean_s)
 
 
 @dataclass(frozen=True, kw_only=True, config=STRICT)
