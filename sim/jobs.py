@@ -4,12 +4,12 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_EXCEPTION, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
-from multiprocessing import get_context
 from types import ModuleType
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Task_contra = TypeVar("Task_contra", contravariant=True)
 Done_co = TypeVar("Done_co", covariant=True)
@@ -71,6 +71,10 @@ def _at_once(
     stopped: Stopped,
     told: Callable[[Sequence[float]], None],
 ) -> list[Done]:
+    from concurrent.futures import ProcessPoolExecutor
+    from concurrent.futures.process import BrokenProcessPool
+    from multiprocessing import get_context
+
     # New interpreters, not forks: a notebook has threads, and a fork of those may never wake up.
     context = get_context("spawn")
     come, stop = context.RawArray("d", len(tasks)), context.Event()
@@ -85,11 +89,14 @@ def _at_once(
             stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        return [future.result() for future in futures if not future.cancelled()]
+        done = [future.result() for future in futures if not future.cancelled()]
+        return [found for found in done if found is not None]
 
 
-def _watch(futures: Sequence[Future[Any]], stopped: Stopped, stop: Any, told: Callable[[], None]) -> None:
+def _watch(futures: "Sequence[Future[Any]]", stopped: Stopped, stop: Any, told: Callable[[], None]) -> None:
     """Until all have ended, or one in an error, which is raised."""
+    from concurrent.futures import FIRST_EXCEPTION, wait
+
     while True:
         ended, others = wait(futures, LOOK_EVERY_S, FIRST_EXCEPTION)
         for future in ended:
@@ -112,11 +119,13 @@ def _begin(come: Any, stop: Any) -> None:
     _mine.update(come=come, stop=stop)
 
 
-def _do(work: Work[Task, Done], task: Task, place: int) -> Done:
+def _do(work: Work[Task, Done], task: Task, place: int) -> Done | None:
+    """The result; None where it is too late to begin."""
+
     def note(far: float) -> None:
         _mine["come"][place] = far
 
-    return work(task, _mine["stop"].is_set, note)
+    return None if _mine["stop"].is_set() else work(task, _mine["stop"].is_set, note)
 
 
 @contextmanager

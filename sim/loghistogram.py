@@ -57,7 +57,7 @@ class LogHistogram:
         within = ((2 * fraction - 1) * (1 << PER_OCTAVE_BITS)).astype(np.int64)
         buckets = ((exponent.astype(np.int64) - 1 - LOWEST_OCTAVE) << PER_OCTAVE_BITS) + within
         buckets = np.where(times_s > 0, np.clip(buckets, 0, BUCKETS - 1), 0)
-        return cls._summed(buckets, np.ones_like(buckets), (times_s * TICKS_PER_S).astype(np.int64))
+        return cls.summed(buckets, np.ones_like(buckets), (times_s * TICKS_PER_S).astype(np.int64))
 
     @classmethod
     def merged(cls, parts: Iterable["LogHistogram"]) -> "LogHistogram":
@@ -67,17 +67,25 @@ class LogHistogram:
             return every[0]
         if not every:
             return cls.of({})
-        return cls._summed(*(np.concatenate([getattr(p, name) for p in every]) for name in cls.__slots__))
+        return cls.summed(*(np.concatenate([getattr(p, name) for p in every]) for name in cls.__slots__))
 
     @classmethod
-    def _summed(cls, buckets: NDArray[np.int64], counts: NDArray[np.int64], sums: NDArray[np.int64]) -> "LogHistogram":
+    def summed(cls, buckets: NDArray[np.int64], counts: NDArray[np.int64], sums: NDArray[np.int64]) -> "LogHistogram":
         """From entries in no order, buckets among them more than once."""
         order = np.argsort(buckets, kind="stable")
         ordered = buckets[order]
-        first = np.flatnonzero(np.diff(ordered, prepend=-1))
-        counts, sums = (np.add.reduceat(column[order], first) if len(first) else column for column in (counts, sums))
+        if not len(ordered):
+            return cls(buckets, counts, sums)
+        first = np.concatenate(([0], np.flatnonzero(ordered[1:] != ordered[:-1]) + 1))
+        ordered, counts, sums = (
+            ordered[first],
+            np.add.reduceat(counts[order], first),
+            np.add.reduceat(sums[order], first),
+        )
+        if counts.all():
+            return cls(ordered, counts, sums)
         filled = counts != 0
-        return cls(ordered[first][filled], counts[filled], sums[filled])
+        return cls(ordered[filled], counts[filled], sums[filled])
 
     @property
     def count(self) -> int:

@@ -111,7 +111,7 @@ class _Task:
 
 @dataclass(frozen=True)
 class _Done:
-    """Number -> replication; `partial` where it is less than was asked for, in the `words` that say so."""
+    """Number -> replication; where they are less than was asked for, `partial` says how much there is."""
 
     runs: dict[int, Run]
     partial: str | None = None
@@ -129,8 +129,8 @@ class _Replication:
         self.windows = Windows(scenario.horizon_s, Scopes(scenario).masks, split_s)
 
     def advance(self, to_s: float, stopped: Stopped, told: Told) -> None:
-        """Simulate up to `to_s`, a boundary, or until it is stopped."""
-        while self._world.env.now < to_s and not stopped():
+        """Simulate up to `to_s`, a boundary, or until it is stopped, but a step at least."""
+        while self._world.env.now < to_s:
             start_s, end_s = self._world.env.now, self.windows.next_s()
             for step in range(1, STEPS + 1):
                 self._world.run_through(end_s if step == STEPS else start_s + (end_s - start_s) * step / STEPS)
@@ -138,6 +138,8 @@ class _Replication:
                 if stopped():
                     break
             self.windows.take(self._world.cluster.harvest(), self._world.env.now)
+            if stopped():
+                break
 
     def run(self) -> Run:
         """What has happened so far."""
@@ -204,11 +206,11 @@ def _whole(runs: dict[int, Run], scenario: Scenario, wanted: int) -> _Done:
         return _Done(ended)
     if ended:
         return _Done(ended, f"{len(ended)} of {wanted} replications")
-    begun = [(number, run) for number, run in runs.items() if run.end_s > 0]
-    most = max(begun, key=lambda item: item[1].end_s, default=None)
-    if most is None:
+    longest = max(runs, key=lambda number: runs[number].end_s, default=None)
+    if longest is None:
         return _Done({})
-    return _Done(dict([most]), f"{most[1].end_s:,.0f} of {scenario.horizon_s:,.0f} s")
+    run = runs[longest]
+    return _Done({longest: run}, f"{run.end_s:,.0f} of {scenario.horizon_s:,.0f} s")
 
 
 def _extended(order: _Order, precision: float) -> _Done:
@@ -222,11 +224,9 @@ def _extended(order: _Order, precision: float) -> _Done:
             break
         end_s = replication.windows.boundary_s(min(end_s * longer, LONGEST * horizon_s))
     run = replication.close()
-    if not run.end_s:
-        return _Done({})
-    return _Done(
-        {0: run}, f"{run.end_s:,.0f} s, not yet as precise as asked" if order.stopped() and longer > 1 else None
-    )
+    if order.stopped() and longer > 1:
+        return _Done({0: run}, f"{run.end_s:,.0f} s, not yet as precise as asked")
+    return _Done({0: run})
 
 
 def _lengthened(order: _Order, end_s: float) -> Told:
@@ -250,8 +250,6 @@ def _measured(scenario: Scenario, done: _Done, records: Stored | None, wanted: W
 
 
 def _mean_response(scenario: Scenario, runs: Sequence[Run]) -> Estimate:
-    if not runs[0].windows:
-        return Estimate(math.nan, math.nan, math.nan, 0)
     return Summarizer(scenario, runs, _warmup_s(scenario, runs)).mean_response()
 
 

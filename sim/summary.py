@@ -113,6 +113,7 @@ class Summarizer:
         self._batches, self._last = _batched(runs, warmup_s)
         self._tallied = np.array([np.sum([w.counts for w in b], axis=0) for b in self._batches])
         self._stayed_s = [run.end_s - run.present.arrival_s for run in runs]
+        self._times_of: dict[int, tuple[dict[str, Estimate], dict[str, Estimate]]] = {}
 
     def summary(self) -> Summary:
         pools = list(self._scenario.pools.values())
@@ -136,10 +137,13 @@ class Summarizer:
     def _group(self, pools: Sequence[int], classes: Sequence[int]) -> Group:
         scope = self._scopes.number(pools, classes)
         shares = self._shares(pools, classes)
+        if scope not in self._times_of:
+            self._times_of[scope] = self._waits(scope), self._responses(scope)
+        wait_s, response_s = self._times_of[scope]
         return Group(
             requests=self._requests(self._scopes.masks[scope]),
-            wait_s=self._waits(scope),
-            response_s=self._responses(scope),
+            wait_s=wait_s,
+            response_s=response_s,
             slo_attainment=self._attainment(scope, classes),
             utilization=_over(self._used("busy_s", pools, shares), self._used("serving_s", pools)),
             replica_hours=self._used("replica_hours", pools, shares),

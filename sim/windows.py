@@ -2,12 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from sim.cluster import Harvest
-from sim.loghistogram import LogHistogram
+from sim.loghistogram import BUCKETS, LogHistogram
 from sim.scenario import Scenario
 
 FEWEST = 128
@@ -75,12 +76,18 @@ class Windows:
     def __init__(self, horizon_s: float, masks: Sequence[Mask], split_s: float = 0.0) -> None:
         self.width_s = horizon_s / FEWEST
         self.found: list[Window] = []
-        self.service = LogHistogram.of({})
-        """Of all services that came to their end."""
         self.service_s = np.zeros(masks[0].shape)
-        """Their sum for each pool and class."""
+        """The sum of all services that came to their end, for each pool and class."""
         self._split_s = split_s
-        self._cells = [list(zip(*(axis.tolist() for axis in np.nonzero(mask)), strict=True)) for mask in masks]
+        self._served = np.zeros((2, BUCKETS), dtype=np.int64)
+        self._scopes = len(masks)
+        self._cells = [tuple(cell) for cell in np.argwhere(np.array(masks)).tolist()]
+        """Scope, pool and class."""
+
+    @property
+    def service(self) -> LogHistogram:
+        """Of all services that came to their end."""
+        return LogHistogram.dense(*self._served)
 
     @property
     def end_s(self) -> float:
@@ -99,7 +106,7 @@ class Windows:
 
     def take(self, harvest: Harvest, end_s: float) -> None:
         """Enter what happened since the last boundary; `end_s` is the next, or earlier where the run breaks off."""
-        self._serve(harvest)
+        self._serve(harvest.service)
         wait, response = (self._scoped(found) for found in (harvest.wait, harvest.response))
         self.found.append(Window(self._place(), self.end_s, end_s, harvest.counts, wait, response))
         if len(self.found) > 1:
@@ -128,12 +135,27 @@ class Windows:
         return merged
 
     def _scoped(self, found: Sequence[Sequence[LogHistogram]]) -> list[LogHistogram]:
-        return [LogHistogram.merged(found[p][k] for p, k in cells) for cells in self._cells]
+        """Those of the cells of each scope as one: sorted once for all scopes, their buckets one after another's."""
+        cells = [(scope, found[p][k]) for scope, p, k in self._cells if len(found[p][k].buckets)]
+        if not cells:
+            return [LogHistogram.of({})] * self._scopes
+        whole = LogHistogram.summed(
+            np.concatenate([cell.buckets + scope * BUCKETS for scope, cell in cells]),
+            np.concatenate([cell.counts for _, cell in cells]),
+            np.concatenate([cell.sums for _, cell in cells]),
+        )
+        edges = np.searchsorted(whole.buckets, np.arange(self._scopes + 1) * BUCKETS).tolist()
+        return [
+            LogHistogram(whole.buckets[a:b] - scope * BUCKETS, whole.counts[a:b], whole.sums[a:b])
+            for scope, (a, b) in enumerate(pairwise(edges))
+        ]
 
-    def _serve(self, harvest: Harvest) -> None:
-        every = [histogram for row in harvest.service for histogram in row]
-        self.service = LogHistogram.merged([self.service, *every])
-        self.service_s += [[histogram.total_s for histogram in row] for row in harvest.service]
+    def _serve(self, service: Sequence[Sequence[LogHistogram]]) -> None:
+        for p, row in enumerate(service):
+            for k, histogram in enumerate(row):
+                if len(histogram.buckets):
+                    self.service_s[p, k] += histogram.total_s
+                    self._served[:, histogram.buckets] += histogram.counts, histogram.sums
 
 
 def together(first: Window, second: Window) -> Window:
