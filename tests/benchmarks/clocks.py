@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import day
+import psutil
 from cases import DENSE, Case
 from findings import Figure
 from measuring import Bench, short
@@ -25,6 +26,8 @@ TINY = 1_000
 REPLICATION_S = 8.0
 """How long each of two replications takes, so that the start of processes matters little."""
 ROUNDS = 2
+BUSY_PERCENT = 20
+"""So busy with other things, two cores cannot show what two jobs gain."""
 
 
 def day_s(bench: Bench) -> Figure:
@@ -77,6 +80,8 @@ def two_cores(bench: Bench) -> Figure:
     cores = os.cpu_count() or 1
     if cores < 2:
         raise NotHereError("one core only")
+    if (busy := psutil.cpu_percent(interval=2.0)) > BUSY_PERCENT:
+        raise NotHereError(f"other programs keep the cores {busy:.0f} % busy; two jobs need both")
     start = start_s(bench).spread.median
     with _written(_long(bench.engine)) as file:
         rounds = [[_command(file, bench.engine, "--jobs", n).wall_s - start for n in "12"] for _ in range(ROUNDS)]
