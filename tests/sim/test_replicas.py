@@ -259,3 +259,15 @@ def test_what_is_forgotten_is_seen(forgotten: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(under_test.Replicas, forgotten, lambda _replicas: None)
     with pytest.raises(AssertionError):
         check_moves(2, [1.0], told)
+
+
+def test_those_still_starting_go_before_idle_ones_the_young_first() -> None:
+    env, _, replicas = pool(5.0)
+    replicas.begin(2)
+    replicas.scale(5)
+    env.run_through(1.0)
+    replicas.scale(4)
+    assert [replica.birth for replica in replicas] == [0, 1, 2, 3]
+    replicas.scale(1)
+    assert [replica.birth for replica in replicas] == [0]
+    assert look(replicas) == (1, 0, 1, 0, 5.0, 2.0)
