@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -246,3 +247,54 @@ def test_the_schema_describes_the_scenario(capsys: pytest.CaptureFixture[str]) -
     assert cli.main(["schema"]) == 0
     schema = json.loads(capsys.readouterr().out)
     assert {"models", "traffic", "policy", "horizon_s"} <= set(schema["properties"])
+
+
+def test_a_share_of_the_requests_is_kept_and_told(
+    scenario: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out"
+    assert cli.main(["run", str(scenario), "--out", str(out), "--requests", "5%"]) == 0
+    assert "Of 5 % of the requests, chosen by class and number, there are records." in capsys.readouterr().out
+    assert 0 < len(read(out).requests) < 0.1 * read(out).figures.overall.requests.arrived
+    with pytest.raises(SystemExit):
+        cli.main(["run", "--requests", str(scenario)])
+    assert "the scenario's name goes before --requests" in capsys.readouterr().err
+
+
+def test_jobs_change_no_byte(scenario: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    printed = []
+    for jobs in ("1", "2"):
+        cli.main(["run", str(scenario), "--json", "--replications", "3", "--jobs", jobs])
+        printed.append(capsys.readouterr().out)
+    assert printed[0] == printed[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pseudo-terminals")
+def test_a_terminal_sees_time_rate_and_what_is_left(scenario: Path) -> None:
+    import os
+    import pty
+
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "sim.cli", "run", str(scenario), "--json", "--replications", "3"]
+    environment = {**os.environ, "TERM": "xterm-256color", "COLUMNS": "100"}
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=theirs, env=environment) as running:
+        os.close(theirs)
+        seen = b"".join(_until_closed(ours))
+        assert running.stdout is not None
+        assert json.loads(running.stdout.read())["replications"] == 3
+    for words in ("simulated", "s/s", "of 3 replications", "0:"):
+        assert words in seen.decode()
+
+
+def _until_closed(terminal: int) -> Iterator[bytes]:
+    import os
+
+    while True:
+        try:
+            part = os.read(terminal, 4096)
+        except OSError:
+            part = b""
+        if not part:
+            os.close(terminal)
+            return
+        yield part
