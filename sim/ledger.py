@@ -196,37 +196,37 @@ class Ledger:
         self.tallies = tallies
 
     def arrive(self, request: Request) -> None:
-        self._home(request).arrive()
+        self.tallies[request.home][request.request_class].arrive()
 
     def queue(self, request: Request, change: int) -> None:
-        self._home(request).queue(change)
+        self.tallies[request.home][request.request_class].queue(change)
 
     def reject(self, request: Request) -> None:
-        self._home(request).reject()
+        self.tallies[request.home][request.request_class].reject()
         self._log.leave(request, self._env.now, Outcome.REJECTED)
 
     def abandon(self, request: Request) -> None:
-        self._home(request).abandon(self._env.now - request.arrival_s)
+        self.tallies[request.home][request.request_class].abandon(self._env.now - request.arrival_s)
         self._log.leave(request, self._env.now, Outcome.ABANDONED)
 
     def start(self, request: Request) -> None:
-        request.start_s = self._env.now
-        self._server(request).start(self._env.now - request.arrival_s)
+        now = request.start_s = self._env.now
+        self.tallies[request.pool][request.request_class].start(now - request.arrival_s)
 
     def complete(self, request: Request) -> None:
         now = self._env.now
-        self._server(request).complete(now - request.start_s, now - request.arrival_s)
+        self.tallies[request.pool][request.request_class].complete(now - request.start_s, now - request.arrival_s)
         self._log.leave(request, now, Outcome.COMPLETED)
 
     def interrupt(self, request: Request) -> None:
-        self._server(request).interrupt(self._env.now - request.start_s)
+        self.tallies[request.pool][request.request_class].interrupt(self._env.now - request.start_s)
 
     def send_back(self, request: Request) -> None:
         """What was interrupted will start once more."""
-        self._server(request).wait.take_back(request.start_s - request.arrival_s)
+        self.tallies[request.pool][request.request_class].wait.take_back(request.start_s - request.arrival_s)
 
     def fail(self, request: Request) -> None:
-        self._server(request).fail()
+        self.tallies[request.pool][request.request_class].fail()
         self._log.leave(request, self._env.now, Outcome.FAILED)
 
     def look(self, pool: int, running: Iterable[Request]) -> NDArray[np.int64]:
@@ -244,9 +244,3 @@ class Ledger:
             service=[[tally.service.harvest() for tally in tallies] for tallies in self.tallies],
             response=[[tally.response.harvest() for tally in tallies] for tallies in self.tallies],
         )
-
-    def _home(self, request: Request) -> Tally:
-        return self.tallies[request.home][request.request_class]
-
-    def _server(self, request: Request) -> Tally:
-        return self.tallies[request.pool][request.request_class]

@@ -121,7 +121,7 @@ class Slots:
         request.pool = self._pool
         request.slot = slot.number
         self._ledger.start(request)
-        end_s = self._env.now + request.work_s
+        end_s = request.start_s + request.work_s
         slot.completion = self._env.call(end_s, Phase.COMPLETION, lambda end: self._complete(slot, end))
 
     def running(self) -> Iterator[Request]:

@@ -64,7 +64,8 @@ def run(
             policy=ScheduleSpec(
                 steps=tuple(Step(at_s=t, replicas={"v1": n}) for t, n in (steps or {0.0: replicas}).items())
             ),
-        )
+        ),
+        engine="reference",
     )
     world.run_through(until_s)
     return world
@@ -81,7 +82,8 @@ def of_works(folder: Any, works_s: Sequence[float], queue: str, until_s: float =
             horizon_s=until_s,
             models=(Model(name="m", queue=queue, versions=(version,)),),  # type: ignore[arg-type]
             traffic=(RequestClass(name="c", model="m", arrivals=Trace(file=str(path))),),
-        )
+        ),
+        engine="reference",
     )
     world.run_through(until_s)
     return world.requests()
@@ -327,7 +329,8 @@ def of_two_versions(
             horizon_s=until_s,
             models=(Model(name="m", queue="gq", routing=weights, versions=versions, **more),),
             traffic=tuple(RequestClass(name=n, model="m", arrivals=Times(at_s=tuple(t))) for n, t in arrivals.items()),
-        )
+        ),
+        engine="reference",
     )
     world.run_through(until_s)
     return world

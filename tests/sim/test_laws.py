@@ -91,7 +91,7 @@ def scenarios(draw: st.DrawFn) -> Scenario:
 
 
 def run(scenario: Scenario) -> World:
-    world = World(scenario)
+    world = World(scenario, engine="reference")
     world.run_through(scenario.horizon_s)
     return world
 

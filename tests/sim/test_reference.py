@@ -52,7 +52,8 @@ def run(
             models=(Model(name="m", queue=queue, versions=(version,)),),  # type: ignore[arg-type]
             traffic=(RequestClass(name="c", model="m", arrivals=arrivals, patience_s=patience),),
             policy=ScheduleSpec(steps=plan, repeat_s=repeat_s),
-        )
+        ),
+        engine="reference",
     )
     world.run_through(until_s)
     return world

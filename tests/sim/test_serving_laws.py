@@ -53,7 +53,7 @@ def world_of(
             for name, at_s in arrivals.items()
         ),
     )
-    world = World(scenario)
+    world = World(scenario, engine="reference")
     world.run_through(HORIZON_S)
     return world
 
@@ -237,7 +237,7 @@ def check_global(requests: Requests, slots: list[int]) -> None:
 @settings(deadline=None, max_examples=80)
 @given(two_versions())
 def test_one_queue_serves_the_first_who_may_in_whatever_version_is_free(scenario):
-    world = World(scenario)
+    world = World(scenario, engine="reference")
     world.run_through(HORIZON_S)
     check_global(world.requests(), [v.slots for v in scenario.models[0].versions])
 
@@ -299,7 +299,7 @@ def test_a_balancer_that_keeps_to_the_first_is_seen(monkeypatch: pytest.MonkeyPa
 def test_a_version_that_is_never_used_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     route = pools.Global.route
     monkeypatch.setattr(pools.Global, "route", lambda queue, k, eligible: route(queue, k, eligible[-1:]))
-    world = World(GLOBAL)
+    world = World(GLOBAL, engine="reference")
     world.run_through(HORIZON_S)
     with pytest.raises(AssertionError):
         check_global(world.requests(), [1, 1])
