@@ -24,6 +24,12 @@ def bucket(time_s: float) -> int:
     return min(max(((exponent - 1 - LOWEST_OCTAVE) << PER_OCTAVE_BITS) + within, 0), BUCKETS - 1) if time_s else 0
 
 
+def lowest_s(number: int) -> float:
+    """The time from which on this bucket holds times; 0 for the first, which also holds what is below its own."""
+    exponent, within = divmod(number, 1 << PER_OCTAVE_BITS)
+    return math.ldexp(1 + within / (1 << PER_OCTAVE_BITS), exponent + LOWEST_OCTAVE) if number else 0.0
+
+
 def ticks(time_s: float) -> int:
     """A time as a whole number of `TICKS_PER_S`."""
     return int(time_s * TICKS_PER_S)

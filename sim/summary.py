@@ -166,14 +166,14 @@ class Summarizer:
         )
 
     def _waits(self, scope: int) -> dict[str, Estimate]:
-        started = [[window.wait[scope] for window in batch] for batch in self._batches]
+        started = [[LogHistogram.merged(window.wait[scope] for window in batch)] for batch in self._batches]
         tallied = self._tallied[:, self._scopes.masks[scope]].sum(axis=1)
         mean = self._sample([[*s, _gave_up(row)] for s, row in zip(started, tallied, strict=True)], None).mean()
         never = tallied[:, [Tallied.REJECTED, Tallied.ABANDONED]].sum(axis=1)
         return self._times(mean, started, never, [np.isnan(run.present.start_s) for run in self._runs], scope)
 
     def _responses(self, scope: int) -> dict[str, Estimate]:
-        completed = [[window.response[scope] for window in batch] for batch in self._batches]
+        completed = [[LogHistogram.merged(window.response[scope] for window in batch)] for batch in self._batches]
         tallied = self._tallied[:, self._scopes.masks[scope]].sum(axis=1)
         mean = self._sample(completed, None).mean()
         never = tallied[:, [Tallied.FAILED, Tallied.REJECTED, Tallied.ABANDONED]].sum(axis=1)

@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from sim.loghistogram import LogHistogram
+from sim.loghistogram import BUCKETS, LogHistogram, bucket, lowest_s
 from sim.measures import Sample, batches, mser, tail_index, tail_warnings
 
 QUANTILES = (0.5, 0.95, 0.99)
@@ -131,6 +131,24 @@ def test_quantiles_are_off_by_less_than_a_bucket_and_means_are_exact(values):
     exact = np.quantile(values, 0.5, method="inverted_cdf")
     assert sample.quantile(0.5).value == pytest.approx(exact, rel=1 / 128, abs=1e-6)
     assert sample.mean().value == pytest.approx(values.mean(), rel=1e-6, abs=1e-6)
+
+
+def test_quantiles_of_very_many_spread_times_are_close_and_constants_exact():
+    rng = np.random.default_rng(7)
+    values = rng.exponential(1, 1_000_000)
+    sample = Sample.of([(np.arange(len(values)), values)], 0, 1e6)
+    for p in (0.5, 0.9, 0.99):
+        assert sample.quantile(p).value == pytest.approx(np.quantile(values, p), rel=2e-4)
+        assert sample.quantile(p).low < sample.quantile(p).value < sample.quantile(p).high
+    jobs = np.where(rng.random(10_000) < 0.5, 4.01, 7.0)
+    assert Sample.of([(np.arange(10_000), jobs)], 0, 1e4).quantile(0.3).value == pytest.approx(4.01, abs=1e-6)
+    few = Sample.of([(np.arange(5), np.array([1.0, 1.003, 1.008, 1.012, 1.016]))], 0, 5)
+    assert few.quantile(0.9).value == pytest.approx(1.016, abs=1e-6)
+
+
+def test_a_bucket_begins_where_the_one_before_it_ends():
+    assert [bucket(lowest_s(b)) for b in range(1, BUCKETS)] == list(range(1, BUCKETS))
+    assert all(bucket(math.nextafter(lowest_s(b), 0)) == b - 1 for b in range(1, BUCKETS))
 
 
 def test_a_start_that_was_taken_back_later_is_no_quantile():
