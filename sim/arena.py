@@ -322,7 +322,7 @@ class Stations:
         station = self.records[s]
         pools, before, per_pool = int(station["pools"]), int(station["capacity"]), replicas * int(station["spread"])
         # The tree may have more leaves than there are slots, up to the next power of two.
-        leaves = 1 << (pools * per_pool - 1).bit_length()
+        leaves = max(2, 1 << (pools * per_pool - 1).bit_length())
         shared = station["kind"] == BALANCED
         for name in (*SLOT_FLOATS, "slot_finish") if shared else SLOT_FLOATS:
             array = _longer(self.floats(s, name, before), pools, per_pool)

@@ -79,9 +79,9 @@ class Harvest:
 class Requests:
     """Some of the requests of a run, one entry each; times not reached are NaN.
 
-    `number` counts the arrivals of the request's class from 0. `start_s` is the last start of service; `leave_s` the
-    end of service, or when the request gave up, was turned away or lost; `slot` the slot that last served it, -1 where
-    none did.
+    `number` counts the arrivals of the request's class from 0. `start_s` is the start of service, the last one where a
+    crash sent the request back; `leave_s` the end of service, or when the request gave up, was turned away or lost;
+    `slot` the slot that serves or served it, -1 where it waits or none did.
     """
 
     request_class: NDArray[np.int16]

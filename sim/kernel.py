@@ -143,8 +143,13 @@ def enter(time_s, column, histogram, counts):
 
 
 @njit(inline="always")
-def keep(I, F, request_class, number, pool, arrival_s, start_s, leave_s, work_s, outcome, slot):
-    """Keep a record of a request that leaves, if it is one of those to be kept."""
+def keep(I, F, who, times, outcome):
+    """Keep a record of a request that leaves, if it is one of those to be kept.
+
+    `who` is its class, number, pool and slot; `times` are its arrival, start, leaving and work.
+    """
+    request_class, number, pool, slot = who
+    arrival_s, start_s, leave_s, work_s = times
     z = np.uint64(number + 1) * np.uint64(0x9E3779B97F4A7C15) + np.uint64(request_class) * np.uint64(0xD1342543DE82EF95)
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -249,15 +254,9 @@ def open_window(until_s, s, S, F, I, counts):
                 keep(
                     I,
                     F,
-                    k,
-                    I[station.slot_number + i],
-                    pool,
-                    arrival_s,
-                    start_s,
-                    free[i],
-                    F[station.slot_work + i],
+                    (k, I[station.slot_number + i], pool, i % station.per_pool),
+                    (arrival_s, start_s, free[i], F[station.slot_work + i]),
                     WAS_COMPLETED,
-                    i % station.per_pool,
                 )
             busy[i] = 0
     if station.dirty:
@@ -437,7 +436,7 @@ def first_come(until_s, s, final, S, D, F, I, counts):
                     C[row + REJECTED] += 1
                     C[row + hidden + T_REJECTED] += 1
                     if keeping:
-                        keep(I, F, k, number, pool, arrival_s, np.nan, arrival_s, work_s, WAS_REJECTED, -1)
+                        keep(I, F, (k, number, pool, -1), (arrival_s, np.nan, arrival_s, work_s), WAS_REJECTED)
                     continue
                 j = classes if deadline_s == np.inf else k
                 leave[j * ring + ((leave_head[j] + leave_count[j]) & last)] = min(due_s, deadline_s)
@@ -447,7 +446,7 @@ def first_come(until_s, s, final, S, D, F, I, counts):
             if deadline_s <= until_s and due_s > deadline_s:
                 abandons(row, deadline_s - arrival_s, C, buckets)
                 if keeping:
-                    keep(I, F, k, number, pool, arrival_s, np.nan, deadline_s, work_s, WAS_ABANDONED, -1)
+                    keep(I, F, (k, number, pool, -1), (arrival_s, np.nan, deadline_s, work_s), WAS_ABANDONED)
             else:
                 h = (head + queued) & last
                 q_arrival[h], q_work[h], q_deadline[h] = arrival_s, work_s, deadline_s
@@ -460,7 +459,7 @@ def first_come(until_s, s, final, S, D, F, I, counts):
         if end_s <= until_s:
             completes(row, fine, arrival_s, due_s, end_s, target_s, counts)
             if keeping:
-                keep(I, F, k, number, pool, arrival_s, due_s, end_s, work_s, WAS_COMPLETED, slot)
+                keep(I, F, (k, number, pool, slot), (arrival_s, due_s, end_s, work_s), WAS_COMPLETED)
         else:
             busy[slot] = 1
             F[station.slot_arrival + slot], F[station.slot_start + slot] = arrival_s, due_s
@@ -620,15 +619,9 @@ def ordered(until_s, s, final, S, D, F, I, counts):
                     keep(
                         I,
                         F,
-                        k,
-                        I[station.q_number + hasty],
-                        home,
-                        arrival_s,
-                        np.nan,
-                        q_deadline[hasty],
-                        work_s,
+                        (k, I[station.q_number + hasty], home, -1),
+                        (arrival_s, np.nan, q_deadline[hasty], work_s),
                         WAS_ABANDONED,
-                        -1,
                     )
                 leaves_queue(s, S, F, I, hasty)
                 continue
@@ -661,7 +654,7 @@ def ordered(until_s, s, final, S, D, F, I, counts):
                 C[row + REJECTED] += 1
                 C[row + hidden + T_REJECTED] += 1
                 if keeping:
-                    keep(I, F, k, number, home, arrival_s, np.nan, arrival_s, work_s, WAS_REJECTED, -1)
+                    keep(I, F, (k, number, home, -1), (arrival_s, np.nan, arrival_s, work_s), WAS_REJECTED)
                 continue
             key = key_of(s, S, F, I, k, place, work_s, arrival_s)
             if free_s > arrival_s:
@@ -688,7 +681,7 @@ def ordered(until_s, s, final, S, D, F, I, counts):
         if end_s <= until_s:
             completes(cell * width, cell * FINE_CELL, arrival_s, due_s, end_s, targets[k], counts)
             if keeping:
-                keep(I, F, k, number, pool, arrival_s, due_s, end_s, work_s, WAS_COMPLETED, slot % station.per_pool)
+                keep(I, F, (k, number, pool, slot % station.per_pool), (arrival_s, due_s, end_s, work_s), WAS_COMPLETED)
         else:
             busy[slot] = 1
             F[station.slot_arrival + slot], F[station.slot_start + slot] = arrival_s, due_s
@@ -896,15 +889,9 @@ def ends(s, S, F, I, counts, slot, now_s):
         keep(
             I,
             F,
-            k,
-            I[station.slot_number + slot],
-            station.pool,
-            arrival_s,
-            start_s,
-            now_s,
-            F[station.slot_work + slot],
+            (k, I[station.slot_number + slot], station.pool, slot),
+            (arrival_s, start_s, now_s, F[station.slot_work + slot]),
             WAS_COMPLETED,
-            slot,
         )
     I[station.busy + slot] = 0
     F[station.free + slot] = now_s
@@ -1044,15 +1031,9 @@ def balanced(until_s, s, final, S, D, F, I, counts):
                     keep(
                         I,
                         F,
-                        k,
-                        I[station.q_number + hasty],
-                        station.pool,
-                        arrival_s,
-                        np.nan,
-                        q_deadline[hasty],
-                        F[station.q_work + hasty],
+                        (k, I[station.q_number + hasty], station.pool, -1),
+                        (arrival_s, np.nan, q_deadline[hasty], F[station.q_work + hasty]),
                         WAS_ABANDONED,
-                        -1,
                     )
                 step_out(s, S, I, hasty)
                 if I[station.q_line + hasty] > 0:
@@ -1092,7 +1073,7 @@ def balanced(until_s, s, final, S, D, F, I, counts):
             C[row + REJECTED] += 1
             C[row + hidden + T_REJECTED] += 1
             if I[KEEP_BELOW]:
-                keep(I, F, k, number, station.pool, next_s, np.nan, next_s, work_s, WAS_REJECTED, -1)
+                keep(I, F, (k, number, station.pool, -1), (next_s, np.nan, next_s, work_s), WAS_REJECTED)
             continue
         entry = I[station.unused + station.queued]
         station.queued += 1

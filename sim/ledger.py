@@ -1,5 +1,6 @@
 """What is counted of requests, and what is recorded of them as they leave."""
 
+import math
 from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -224,6 +225,7 @@ class Ledger:
     def send_back(self, request: Request) -> None:
         """What was interrupted will start once more."""
         self.tallies[request.pool][request.request_class].wait.take_back(request.start_s - request.arrival_s)
+        request.start_s, request.slot = math.nan, -1
 
     def fail(self, request: Request) -> None:
         self.tallies[request.pool][request.request_class].fail()
