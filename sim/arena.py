@@ -339,18 +339,20 @@ class Stations:
     def _reserve_replicas(self, s: int, replicas: int, leaves: int) -> None:
         station = self.records[s]
         before = int(station["replicas"])
+        # The tree has two leaves at least.
+        there = max(2, replicas)
         for name in REPLICA_INTEGERS:
-            station[name] = self._arena.put_integers(_longer(self.integers(s, name, before), 1, replicas))
+            station[name] = self._arena.put_integers(_longer(self.integers(s, name, before), 1, there))
         for name in ("r_virtual", "r_changed"):
             station[name] = self._arena.put_floats(_longer(self.floats(s, name, before), 1, replicas))
-        self.integers(s, "r_load", replicas)[before:] = ABSENT
-        self.integers(s, "r_chosen", replicas)[before:] = -1
+        self.integers(s, "r_load", there)[before:] = ABSENT
+        self.integers(s, "r_chosen", there)[before:] = -1
         for name in ("line_head", "line_tail"):
             lines = np.full(replicas + 1, -1)
             lines[: before + 1 if before else 0] = self.integers(s, name, before + 1 if before else 0)
             station[name] = self._arena.put_integers(lines)
-        station["e_leaves"], station["r_leaves"] = max(2, leaves), max(2, replicas)
-        for name, size in (("events", 2 * max(2, leaves)), ("best", 2 * max(2, replicas))):
+        station["e_leaves"], station["r_leaves"] = max(2, leaves), there
+        for name, size in (("events", 2 * max(2, leaves)), ("best", 2 * there)):
             station[name] = self._arena.put_integers(np.zeros(size, dtype=np.int64))
 
     def _reserve_queue(self, s: int, ring: int) -> None:
