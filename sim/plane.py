@@ -87,6 +87,7 @@ class Plane:
         if now == self._caught_up_s or not self._running:
             return
         if self._stations.fit():
+            self._drain()
             self._layout.room_for_records()
         for kind in self._layout.kinds:
             self._advance(kind, now)
