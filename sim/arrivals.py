@@ -175,8 +175,9 @@ class Diurnal:
         before_zero = float(wave.expected(at_zero)) * per_radian
 
         def when(expected: Floats) -> Floats:
-            cycle, rest = np.divmod(expected + before_zero, in_period)
-            turns = cycle + wave.angle(rest / per_radian) / (2 * math.pi)
+            expected = expected + before_zero
+            cycle = np.floor(expected / in_period)
+            turns = cycle + wave.angle((expected - cycle * in_period) / per_radian) / (2 * math.pi)
             return first_peak_s + self.period_s * turns
 
         return poisson_through(when, stream)

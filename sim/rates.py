@@ -111,28 +111,38 @@ class Wave:
         return (self.peak - 1) / (1 - mean_of_wave(self.sharpness))
 
     def rate(self, angle: Floats) -> Floats:
-        return self.floor + self.rise * ((1 + np.cos(angle)) / 2) ** self.sharpness
+        rate = np.cos(angle)
+        rate += 1
+        rate /= 2
+        rate **= self.sharpness
+        rate *= self.rise
+        rate += self.floor
+        return rate
 
     def expected(self, angle: Floats) -> Floats:
         """The rate's integral from angle 0: the power of the cosine, as a sum of cosines, term by term."""
         k = self.sharpness
-        weights = ((j, self.rise * 2 * math.comb(2 * k, k + j) / 4.0**k / j) for j in range(1, k + 1))
-        return angle + sum((weight * np.sin(j * angle) for j, weight in weights), np.zeros_like(angle))
+        total = angle.copy()
+        for j in range(1, k + 1):
+            waves = np.sin(angle if j == 1 else j * angle)
+            waves *= self.rise * 2 * math.comb(2 * k, k + j) / 4.0**k / j
+            total += waves
+        return total
 
     def angle(self, expected: Floats) -> Floats:
         """The inverse of `expected`, from 0 to 2 pi, such that expected(angle) misses by rounding only."""
         knots, values = self._table
         angle = np.interp(expected, values, knots)
-        for _ in range(2):
+        for _ in range(1 if self.sharpness == 1 else 2):
             # Where the rate is almost 0 the table alone is exact, and a division by it would not be.
             angle -= (self.expected(angle) - expected) / np.maximum(self.rate(angle), 1e-9)
         return angle
 
     @cached_property
     def _table(self) -> tuple[Floats, Floats]:
-        # Knots crowd at the trough, where the inverse is steep; between them the line is near enough for two steps
-        # of Newton's method to end at rounding.
-        knots = math.pi * (1 + np.linspace(-1, 1, 16385) ** 3)
+        # Knots crowd at the trough, where the inverse is steep; between them the line is near enough for a step of
+        # Newton's method to end at rounding, or two at a sharp peak.
+        knots = math.pi * (1 + np.linspace(-1, 1, (1 << 17) + 1) ** 3)
         return knots, np.maximum.accumulate(self.expected(knots))
 
 
