@@ -120,7 +120,8 @@ class RecentMaximum:
 def _rounded(value: float) -> float:
     """Half away from zero, where Python's own goes to the even digit."""
     shifted = abs(value) * 10**DECIMALS
-    return copysign(floor(shifted) + (shifted - floor(shifted) >= 0.5), value) / 10**DECIMALS
+    whole = floor(shifted) + (shifted - floor(shifted) >= 0.5)
+    return float(copysign(whole, value)) / 10.0**DECIMALS
 
 
 def _power(base: float, exponent: int) -> float:

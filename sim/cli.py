@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from sim.scenario import Scenario
 
 DESCRIPTION = "Simulate scaling policies for many versions of AI models: which policy, how many replicas, what p99."
-ENGINES = ("reference", "plane")
+ENGINES = ("plane", "reference")
 EPILOG = "Times are in seconds. Bad input gives one line a fault and exit code 2."
 
 

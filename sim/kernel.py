@@ -476,29 +476,32 @@ def first_come(until_s, s, final, S, D, F, I, counts):
 
 
 @njit(inline="always")
-def less(key, place, a, b):
-    return key[a] < key[b] or (key[a] == key[b] and place[a] < place[b])
+def less(I, F, key, place, a, b):
+    return F[key + a] < F[key + b] or (F[key + a] == F[key + b] and I[place + a] < I[place + b])
 
 
-@njit(cache=True)
-def rise(heap, where, i, key, place):
-    """Move entry `i` of a heap up to where it belongs; `where` tells of each entry its place in the heap."""
-    entry = heap[i]
+@njit(cache=True, _nrt=False)
+def rise(I, F, heap, where, i, key, place):
+    """Move entry `i` of a heap up to where it belongs; `where` tells of each entry its place in the heap.
+
+    Heaps are told by where they begin: a slice of an array costs more than the move.
+    """
+    entry = I[heap + i]
     while i > 0:
         parent = (i - 1) >> 1
-        if not less(key, place, entry, heap[parent]):
+        if not less(I, F, key, place, entry, I[heap + parent]):
             break
-        heap[i] = heap[parent]
-        where[heap[i]] = i
+        I[heap + i] = I[heap + parent]
+        I[where + I[heap + i]] = i
         i = parent
-    heap[i] = entry
-    where[entry] = i
+    I[heap + i] = entry
+    I[where + entry] = i
 
 
-@njit(cache=True)
-def remove(heap, where, n, i, key, place):
+@njit(cache=True, _nrt=False)
+def remove(I, F, heap, where, n, i, key, place):
     """Take entry `i` out of a heap of `n`."""
-    last = heap[n - 1]
+    last = I[heap + n - 1]
     n -= 1
     if i == n:
         return
@@ -506,18 +509,18 @@ def remove(heap, where, n, i, key, place):
         child = 2 * i + 1
         if child >= n:
             break
-        if child + 1 < n and less(key, place, heap[child + 1], heap[child]):
+        if child + 1 < n and less(I, F, key, place, I[heap + child + 1], I[heap + child]):
             child += 1
-        if not less(key, place, heap[child], last):
+        if not less(I, F, key, place, I[heap + child], last):
             break
-        heap[i] = heap[child]
-        where[heap[i]] = i
+        I[heap + i] = I[heap + child]
+        I[where + I[heap + i]] = i
         i = child
-    heap[i] = last
-    rise(heap, where, i, key, place)
+    I[heap + i] = last
+    rise(I, F, heap, where, i, key, place)
 
 
-@njit(cache=True)
+@njit(inline="always")
 def key_of(s, S, F, I, k, place, work_s, arrival_s):
     """The key of a request that enters a queue: the least is served first."""
     station = S[s]
@@ -531,13 +534,13 @@ def key_of(s, S, F, I, k, place, work_s, arrival_s):
     if rule == PRIORITY:
         return F[I[PRIORITIES] + k]
     if rule == FAIR:
-        tags = F[station.tags : station.tags + 2 * I[CLASSES]]
-        tags[k] = max(station.last_tag, tags[k]) + 1.0 / tags[I[CLASSES] + k]
-        return tags[k]
+        tag = station.tags + k
+        F[tag] = max(station.last_tag, F[tag]) + 1.0 / F[tag + I[CLASSES]]
+        return F[tag]
     return 0.0
 
 
-@njit(cache=True)
+@njit(inline="always")
 def waits(s, S, F, I, arrival_s, deadline_s, key, k, number, place, home):
     """Put a request into the queue, and give its entry; its work is for the caller to write down."""
     station = S[s]
@@ -545,29 +548,41 @@ def waits(s, S, F, I, arrival_s, deadline_s, key, k, number, place, home):
     F[station.q_arrival + entry], F[station.q_deadline + entry], F[station.q_key + entry] = arrival_s, deadline_s, key
     I[station.q_class + entry], I[station.q_number + entry] = k, number
     I[station.q_place + entry], I[station.q_home + entry] = place, home
-    places = I[station.q_place :]
     I[station.heap + station.queued] = entry
-    rise(I[station.heap :], I[station.where :], station.queued, F[station.q_key :], places)
+    rise(I, F, station.heap, station.where, station.queued, station.q_key, station.q_place)
     station.queued += 1
-    if deadline_s < np.inf:
-        I[station.patience + station.patient] = entry
-        rise(I[station.patience :], I[station.patience_where :], station.patient, F[station.q_deadline :], places)
-        station.patient += 1
+    is_patient(s, S, F, I, entry)
     return entry
 
 
-@njit(cache=True)
+@njit(inline="always")
+def is_patient(s, S, F, I, entry):
+    """Note when a waiting request gives up, if it does."""
+    station = S[s]
+    if F[station.q_deadline + entry] < np.inf:
+        I[station.patience + station.patient] = entry
+        rise(I, F, station.patience, station.patience_where, station.patient, station.q_deadline, station.q_place)
+        station.patient += 1
+
+
+@njit(inline="always")
 def leaves_queue(s, S, F, I, entry):
     """Take an entry out of the queue."""
     station = S[s]
-    places = I[station.q_place :]
-    where = I[station.where :]
-    remove(I[station.heap :], where, station.queued, where[entry], F[station.q_key :], places)
+    i = I[station.where + entry]
+    remove(I, F, station.heap, station.where, station.queued, i, station.q_key, station.q_place)
+    forget(s, S, F, I, entry)
+
+
+@njit(inline="always")
+def forget(s, S, F, I, entry):
+    """Let a waiting request's entry be used again."""
+    station = S[s]
     station.queued -= 1
     I[station.unused + station.queued] = entry
     if F[station.q_deadline + entry] < np.inf:
-        where = I[station.patience_where :]
-        remove(I[station.patience :], where, station.patient, where[entry], F[station.q_deadline :], places)
+        i = I[station.patience_where + entry]
+        remove(I, F, station.patience, station.patience_where, station.patient, i, station.q_deadline, station.q_place)
         station.patient -= 1
 
 
@@ -695,53 +710,56 @@ def ordered(until_s, s, final, S, D, F, I, counts):
 
 
 @njit(inline="always")
-def better(load, chosen, a, b, longest_ago):
+def better(I, load, chosen, a, b, longest_ago):
     """Whether replica `a` is to be preferred to a later one, `b`."""
-    if load[a] != load[b]:
-        return load[a] < load[b]
-    return not longest_ago or chosen[a] <= chosen[b]
+    if I[load + a] != I[load + b]:
+        return I[load + a] < I[load + b]
+    return not longest_ago or I[chosen + a] <= I[chosen + b]
 
 
-@njit(cache=True)
+@njit(inline="always")
 def change_load(s, S, I, r, change):
     """Count a request more or less at a replica."""
     station = S[s]
-    load, chosen = I[station.r_load :], I[station.r_chosen :]
-    load[r] += change
-    balancer = station.balancer
+    load, chosen, best, balancer = station.r_load, station.r_chosen, station.best, station.balancer
+    I[load + r] += change
     if balancer == SHORTEST_QUEUE or balancer == LONGEST_AGO or balancer == CENTRAL:
-        best = I[station.best :]
         n = (r + station.r_leaves) >> 1
         while n >= 1:
-            a, b = best[2 * n], best[2 * n + 1]
-            best[n] = a if better(load, chosen, a, b, balancer == LONGEST_AGO) else b
+            a, b = I[best + 2 * n], I[best + 2 * n + 1]
+            winner = a if better(I, load, chosen, a, b, balancer == LONGEST_AGO) else b
+            if winner == I[best + n] and winner != r:
+                break
+            I[best + n] = winner
             n >>= 1
 
 
-@njit(cache=True)
-def set_event(events, n, time_s):
+@njit(inline="always")
+def set_event(I, events, n, time_s):
     """Write when a server's next event is, in a tree that has the first of all at its root."""
-    events[n] = bits(time_s)
+    I[events + n] = bits(time_s)
     while n > 1:
         n >>= 1
-        events[n] = min(events[2 * n], events[2 * n + 1])
+        first = min(I[events + 2 * n], I[events + 2 * n + 1])
+        if first == I[events + n]:
+            break
+        I[events + n] = first
 
 
-@njit(cache=True)
+@njit(inline="always")
 def set_share_event(s, S, F, I, r):
     """When the next of the requests that share a replica ends."""
     station = S[s]
     n = I[station.r_serving + r]
-    events = I[station.events :]
     if n == 0:
-        set_event(events, station.e_leaves + r, np.inf)
+        set_event(I, station.events, station.e_leaves + r, np.inf)
         return
     job = I[station.jobs + r * station.spread]
     left_s = max(0.0, F[station.slot_finish + job] - F[station.r_virtual + r]) * n
-    set_event(events, station.e_leaves + r, F[station.r_changed + r] + left_s)
+    set_event(I, station.events, station.e_leaves + r, F[station.r_changed + r] + left_s)
 
 
-@njit(cache=True)
+@njit(inline="always")
 def pass_time(s, S, F, I, r, now_s):
     """Let virtual time pass at a replica whose requests share it."""
     station = S[s]
@@ -754,11 +772,10 @@ def pass_time(s, S, F, I, r, now_s):
 def rebalance(s, S, F, I):
     """Play the trees of a balanced station again after replicas were opened or closed."""
     station = S[s]
-    spread, events = station.spread, I[station.events :]
+    spread, events, best = station.spread, station.events, station.best
     replicas = station.replicas
-    best, load, chosen = I[station.best :], I[station.r_load :], I[station.r_chosen :]
     for n in range(2 * station.e_leaves):
-        events[n] = INFINITE
+        I[events + n] = INFINITE
     for r in range(replicas):
         first = r * spread
         opening = I[station.is_open + first] and not I[station.r_ready + r]
@@ -766,45 +783,46 @@ def rebalance(s, S, F, I):
             if I[station.r_serving + r] > 0:
                 set_share_event(s, S, F, I, r)
             elif opening:
-                set_event(events, station.e_leaves + r, F[station.free + first])
+                set_event(I, events, station.e_leaves + r, F[station.free + first])
         else:
             for i in range(first, first + spread):
                 if I[station.busy + i] or (opening and i == first):
-                    set_event(events, station.e_leaves + i, F[station.free + i])
+                    set_event(I, events, station.e_leaves + i, F[station.free + i])
     station.ready = 0
     for r in range(station.r_leaves):
-        best[station.r_leaves + r] = r
+        I[best + station.r_leaves + r] = r
         if r < replicas and I[station.r_ready + r]:
             I[station.ready_list + station.ready] = r
             station.ready += 1
     for n in range(station.r_leaves - 1, 0, -1):
-        a, b = best[2 * n], best[2 * n + 1]
-        best[n] = a if better(load, chosen, a, b, station.balancer == LONGEST_AGO) else b
+        a, b = I[best + 2 * n], I[best + 2 * n + 1]
+        first = better(I, station.r_load, station.r_chosen, a, b, station.balancer == LONGEST_AGO)
+        I[best + n] = a if first else b
     station.dirty = 0
 
 
-@njit(cache=True)
+@njit(inline="always")
 def choose(s, S, F, I, draw):
     """The replica that a request is sent to; there is a ready one."""
     station = S[s]
-    balancer, ready, n = station.balancer, I[station.ready_list :], station.ready
+    balancer, ready, n = station.balancer, station.ready_list, station.ready
     if balancer == ROUND_ROBIN:
-        r = ready[0]
+        r = I[ready]
         for i in range(n):
-            if ready[i] > station.last_chosen:
-                r = ready[i]
+            if I[ready + i] > station.last_chosen:
+                r = I[ready + i]
                 break
     elif balancer == RANDOM:
-        r = ready[int(draw * n)]
+        r = I[ready + int(draw * n)]
     elif balancer == TWO_CHOICES:
-        r = ready[0]
+        r = I[ready]
         if n > 1:
             v = draw * n
             a = int(v)
             b = int((v - a) * (n - 1))
             b += b >= a
-            load = I[station.r_load :]
-            r = ready[a] if load[ready[a]] <= load[ready[b]] else ready[b]
+            one, other = I[ready + a], I[ready + b]
+            r = one if I[station.r_load + one] <= I[station.r_load + other] else other
     else:
         r = I[station.best + 1]
     station.last_chosen = r
@@ -813,7 +831,7 @@ def choose(s, S, F, I, draw):
     return r
 
 
-@njit(cache=True)
+@njit(inline="always")
 def line_up(s, S, I, line, entry):
     """Put a waiting request at the end of a line: 0 is the hall, r + 1 that of replica r."""
     station = S[s]
@@ -826,7 +844,7 @@ def line_up(s, S, I, line, entry):
     I[station.line_tail + line] = entry
 
 
-@njit(cache=True)
+@njit(inline="always")
 def step_out(s, S, I, entry):
     """Take a waiting request out of its line."""
     station = S[s]
@@ -842,7 +860,7 @@ def step_out(s, S, I, entry):
         I[station.q_prev + after] = before
 
 
-@njit(cache=True)
+@njit(inline="always")
 def begin(s, S, F, I, counts, r, now_s, arrival_s, work_s, k, number, place):
     """Start a request at a replica that has a slot for it."""
     _, _, bounds, _ = counts
@@ -865,18 +883,18 @@ def begin(s, S, F, I, counts, r, now_s, arrival_s, work_s, k, number, place):
     if not station.sharing:
         F[station.free + slot] = now_s + work_s
         I[station.r_serving + r] += 1
-        set_event(I[station.events :], station.e_leaves + slot, now_s + work_s)
+        set_event(I, station.events, station.e_leaves + slot, now_s + work_s)
         return
     pass_time(s, S, F, I, r, now_s)
     n = I[station.r_serving + r]
     I[station.r_serving + r] = n + 1
     F[station.slot_finish + slot] = F[station.r_virtual + r] + work_s
     I[station.jobs + first + n] = slot
-    rise(I[station.jobs + first :], I[station.jobs_where :], n, F[station.slot_finish :], I[station.slot_place :])
+    rise(I, F, station.jobs + first, station.jobs_where, n, station.slot_finish, station.slot_place)
     set_share_event(s, S, F, I, r)
 
 
-@njit(cache=True)
+@njit(inline="always")
 def ends(s, S, F, I, counts, slot, now_s):
     """Complete the request in a slot."""
     _, _, bounds, _ = counts
@@ -904,32 +922,26 @@ def ends(s, S, F, I, counts, slot, now_s):
         station.pending += 1
 
 
-@njit(cache=True)
+@njit(inline="always")
 def happens(s, S, F, I, counts, now_s):
     """Process the first event of the tree: a completion, or a replica gets ready."""
     station = S[s]
-    events, first = I[station.events :], I[station.events + 1]
+    events, first = station.events, I[station.events + 1]
     n = 1
     while n < station.e_leaves:
         n <<= 1
-        n += events[n] != first
+        n += I[events + n] != first
     server = n - station.e_leaves
     if station.sharing and I[station.r_serving + server] > 0:
-        jobs = I[station.jobs + server * station.spread :]
-        job = jobs[0]
-        remove(
-            jobs,
-            I[station.jobs_where :],
-            I[station.r_serving + server],
-            0,
-            F[station.slot_finish :],
-            I[station.slot_place :],
-        )
+        jobs = station.jobs + server * station.spread
+        job = I[jobs]
+        serving = I[station.r_serving + server]
+        remove(I, F, jobs, station.jobs_where, serving, 0, station.slot_finish, station.slot_place)
         F[station.r_virtual + server], F[station.r_changed + server] = F[station.slot_finish + job], now_s
         ends(s, S, F, I, counts, job, now_s)
         set_share_event(s, S, F, I, server)
         return
-    set_event(events, n, np.inf)
+    set_event(I, events, n, np.inf)
     if not station.sharing and I[station.busy + server]:
         ends(s, S, F, I, counts, server, now_s)
         return
@@ -942,20 +954,6 @@ def happens(s, S, F, I, counts, now_s):
         i -= 1
     I[station.ready_list + i] = r
     station.ready += 1
-
-
-@njit(cache=True)
-def forget(s, S, F, I, entry):
-    """Let a waiting request's entry be used again."""
-    station = S[s]
-    station.queued -= 1
-    I[station.unused + station.queued] = entry
-    if F[station.q_deadline + entry] < np.inf:
-        where = I[station.patience_where :]
-        remove(
-            I[station.patience :], where, station.patient, where[entry], F[station.q_deadline :], I[station.q_place :]
-        )
-        station.patient -= 1
 
 
 @njit(cache=True)
@@ -1081,20 +1079,12 @@ def balanced(until_s, s, final, S, D, F, I, counts):
         I[station.q_class + entry], I[station.q_number + entry], I[station.q_place + entry] = k, number, place
         line_up(s, S, I, r + 1, entry)
         q_deadline[entry] = F[source.deadline + at] if source.has_deadlines else np.inf
-        if q_deadline[entry] < np.inf:
-            I[station.patience + station.patient] = entry
-            rise(I[station.patience :], I[station.patience_where :], station.patient, q_deadline, I[station.q_place :])
-            station.patient += 1
+        is_patient(s, S, F, I, entry)
 
 
-@njit(cache=True, nogil=True)
-def advance(until_s, kind, M, S, D, F, I, C, H, bounds, first_bound):
-    """Advance all stations of a kind to `until_s` and close their windows.
-
-    Gives what keeps it from going on (`DONE` where nothing does) and the number of the class or station concerned;
-    once that is mended, another call goes on where this one stopped.
-    """
-    counts = (C, H, bounds, first_bound)
+@njit(inline="always")
+def advance_all(serve, kind, until_s, M, S, D, F, I, counts):
+    """Advance all stations of a kind, which `serve` serves, to `until_s` and close their windows."""
     for m in range(I[CURSOR], M.shape[0]):
         model = M[m]
         if model.kind != kind:
@@ -1103,12 +1093,7 @@ def advance(until_s, kind, M, S, D, F, I, C, H, bounds, first_bound):
             dealt, which = (DONE, np.int64(0)) if model.direct else deal(until_s, m, M, D, S, F, I)
             for s in range(model.first_station, model.first_station + model.stations):
                 final = dealt == DONE and not model.direct
-                if kind == FCFS:
-                    said = first_come(until_s, s, final, S, D, F, I, counts)
-                elif kind == ORDERED:
-                    said = ordered(until_s, s, final, S, D, F, I, counts)
-                else:
-                    said = balanced(until_s, s, final, S, D, F, I, counts)
+                said = serve(until_s, s, final, S, D, F, I, counts)
                 if said == GROW or said == DRAIN or (said == REFILL and model.direct):
                     I[CURSOR] = m
                     return said, S[s].source if said == REFILL else s
@@ -1118,6 +1103,36 @@ def advance(until_s, kind, M, S, D, F, I, C, H, bounds, first_bound):
                 I[CURSOR] = m
                 return REFILL, which
         for s in range(model.first_station, model.first_station + model.stations):
-            close_window(until_s, s, S, F, I, C, bounds.shape[0])
+            close_window(until_s, s, S, F, I, counts[0], counts[2].shape[0])
     I[CURSOR] = 0
     return DONE, np.int64(0)
+
+
+# Each is compiled when a scenario first needs it, which takes a while, and then kept on disk.
+
+
+@njit(cache=True, nogil=True)
+def advance_first_come(until_s, M, S, D, F, I, C, H, bounds, first_bound):
+    return advance_all(first_come, FCFS, until_s, M, S, D, F, I, (C, H, bounds, first_bound))
+
+
+@njit(cache=True, nogil=True)
+def advance_ordered(until_s, M, S, D, F, I, C, H, bounds, first_bound):
+    return advance_all(ordered, ORDERED, until_s, M, S, D, F, I, (C, H, bounds, first_bound))
+
+
+@njit(cache=True, nogil=True)
+def advance_balanced(until_s, M, S, D, F, I, C, H, bounds, first_bound):
+    return advance_all(balanced, BALANCED, until_s, M, S, D, F, I, (C, H, bounds, first_bound))
+
+
+def advance(kind, *state):
+    """Advance all stations of a kind to a time and close their windows.
+
+    Gives what keeps it from going on (`DONE` where nothing does) and the number of the class or station concerned;
+    once that is mended, another call goes on where this one stopped.
+    """
+    return ADVANCE[kind](*state)
+
+
+ADVANCE = {FCFS: advance_first_come, ORDERED: advance_ordered, BALANCED: advance_balanced}

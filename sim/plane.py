@@ -97,8 +97,8 @@ class Plane:
         layout, arena = self._layout, self._layout.arena
         while True:
             said, which = kernel.advance(
-                now,
                 kind,
+                now,
                 layout.models,
                 self._stations.records,
                 layout.sources,

@@ -142,7 +142,7 @@ class Wave:
     def _table(self) -> tuple[Floats, Floats]:
         # Knots crowd at the trough, where the inverse is steep; between them the line is near enough for a step of
         # Newton's method to end at rounding, or two at a sharp peak.
-        knots = math.pi * (1 + np.linspace(-1, 1, (1 << 17) + 1) ** 3)
+        knots = math.pi * (1 + np.linspace(-1, 1, (1 << 15) + 1) ** 3)
         return knots, np.maximum.accumulate(self.expected(knots))
 
 

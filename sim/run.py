@@ -43,7 +43,7 @@ def simulate(
     precision: float | None = None,
     keep_requests: bool | float = False,
     jobs: int = 1,
-    engine: Engine = "reference",
+    engine: Engine = "plane",
     beside: Path | None = None,
     progress: Progress | None = None,
 ) -> Result:

@@ -49,7 +49,7 @@ class World:
     """
 
     def __init__(
-        self, scenario: Scenario, replication: int = 0, engine: Engine = "reference", keep: Keep | None = None
+        self, scenario: Scenario, replication: int = 0, engine: Engine = "plane", keep: Keep | None = None
     ) -> None:
         stream = Stream(scenario.seed, (f"replication {replication}",))
         self.scenario = scenario

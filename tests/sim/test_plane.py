@@ -312,10 +312,10 @@ def interpreted(fault: tuple[str, str] = ("", "")) -> Callable[..., tuple[int, i
     plain.bits = lambda time_s: np.float64(time_s).view(np.int64)  # type: ignore[attr-defined]
     plain.time_of = lambda whole: np.int64(whole).view(np.float64)  # type: ignore[attr-defined]
 
-    def advance(until_s: float, kind: int, models: Any, stations: Any, sources: Any, *arrays: Any) -> tuple[int, int]:
+    def advance(kind: int, until_s: float, models: Any, stations: Any, sources: Any, *arrays: Any) -> tuple[int, int]:
         records = [array.view(np.recarray) for array in (models, stations, sources)]
         with np.errstate(over="ignore"):
-            said, which = plain.advance(until_s, kind, *records, *arrays)
+            said, which = plain.advance(kind, until_s, *records, *arrays)
         return int(said), int(which)
 
     return advance
