@@ -1126,13 +1126,14 @@ def advance_balanced(until_s, M, S, D, F, I, C, H, bounds, first_bound):
     return advance_all(balanced, BALANCED, until_s, M, S, D, F, I, (C, H, bounds, first_bound))
 
 
-def advance(kind, *state):
+def advance(kind: int, *state: Any) -> tuple[int, int]:
     """Advance all stations of a kind to a time and close their windows.
 
     Gives what keeps it from going on (`DONE` where nothing does) and the number of the class or station concerned;
     once that is mended, another call goes on where this one stopped.
     """
-    return ADVANCE[kind](*state)
+    said, which = ADVANCE[kind](*state)
+    return said, which
 
 
 ADVANCE = {FCFS: advance_first_come, ORDERED: advance_ordered, BALANCED: advance_balanced}
