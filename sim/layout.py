@@ -1,5 +1,6 @@
 """How a scenario lies in the flat arrays of the compiled plane: its models, classes, counters and records."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -19,6 +20,8 @@ from sim.routing import Table
 from sim.scenario import Mcq, Model, Recorded, RequestClass, Scenario
 from sim.service import Constant
 
+INBOX = 1 << 10
+SMALLEST = 1 << 6
 RECORDS = 1 << 14
 """Records that the loops hold before they are handed over."""
 
@@ -255,22 +258,31 @@ class Layout:
     def _place_source(self, number: int, model: Model, request_class: int | None, works: int) -> None:
         """Arrays for a class's requests to come, or, where no class is given, for a station's."""
         source, arena = self.sources[number], self.arena
-        source["capacity"], source["works"] = self._chunk, works
-        source["arrival"] = arena.put_floats(np.zeros(self._chunk))
-        source["work"] = arena.put_floats(np.zeros(self._chunk * works))
+        capacity = self._capacity(request_class)
+        source["capacity"], source["works"] = capacity, works
+        source["arrival"] = arena.put_floats(np.zeros(capacity))
+        source["work"] = arena.put_floats(np.zeros(capacity * works))
         patience = request_class is None or _is_patience_limited(self._scenario.traffic[request_class], model)
         source["has_deadlines"] = patience
-        source["deadline"] = arena.put_floats(np.zeros(self._chunk)) if patience else 0
+        source["deadline"] = arena.put_floats(np.zeros(capacity)) if patience else 0
         draws = model.balancer in ("random", "two_choices")
-        source["balance"] = arena.put_floats(np.zeros(self._chunk)) if draws else -1
+        source["balance"] = arena.put_floats(np.zeros(capacity)) if draws else -1
         source["only_class"] = -1 if request_class is None else request_class
         source["route"] = -1
         if request_class is None:
             for name in ("request_class", "number", "home"):
-                source[name] = arena.put_integers(np.zeros(self._chunk, dtype=np.int64))
+                source[name] = arena.put_integers(np.zeros(capacity, dtype=np.int64))
         elif len(model.versions) > 1:
-            source["route"] = arena.put_floats(np.zeros(self._chunk))
-            source["version"] = arena.put_integers(np.zeros(self._chunk, dtype=np.int64))
+            source["route"] = arena.put_floats(np.zeros(capacity))
+            source["version"] = arena.put_integers(np.zeros(capacity, dtype=np.int64))
+
+    def _capacity(self, request_class: int | None) -> int:
+        """So many requests are read, or dealt, at a time: no more of a quiet class than come in the whole run."""
+        if request_class is None:
+            return min(self._chunk, INBOX)
+        arrivals = self._scenario.traffic[request_class].arrivals
+        expected = getattr(arrivals, "mean_rate_per_s", math.inf) * self._scenario.horizon_s
+        return int(min(self._chunk, max(SMALLEST, expected)))
 
 
 def kind(model: Model, scenario: Scenario) -> int:

@@ -27,7 +27,6 @@ class Plane:
         self._env = env
         self._keep = keep
         self._feeds = workload.feeds
-        self._chunk = workload.chunk
         self._layout = Layout(scenario, bounds, keep.share, workload.chunk)
         self._stations = self._layout.stations
         self._running = False
@@ -113,7 +112,7 @@ class Plane:
                 case kernel.DONE:
                     return
                 case kernel.REFILL:
-                    layout.refill(which, self._feeds[which].take(self._chunk))
+                    layout.refill(which, self._feeds[which].take(int(layout.sources[which]["capacity"])))
                 case kernel.GROW:
                     self._stations.lengthen(which)
                 case kernel.DRAIN:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 Draws = Callable[[int], Floats]
 
-CHUNK = 4096
+CHUNK = 8192
 
 
 @dataclass(frozen=True, slots=True)
