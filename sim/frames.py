@@ -3,11 +3,12 @@
 import math
 from collections.abc import Iterator, Sequence
 from functools import reduce
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from sim.cluster import Tallied
+from sim.columns import Columns
 from sim.history import DecisionRow, PoolRow
 from sim.loghistogram import LogHistogram
 from sim.scenario import Scenario
@@ -27,7 +28,7 @@ def pools_frame(runs: Sequence[Run], scenario: Scenario) -> "pd.DataFrame":
 
     frame = pd.concat(
         [
-            pd.DataFrame(rows, columns=PoolRow._fields).assign(replication=i)
+            pd.DataFrame(_table(rows, PoolRow._fields)).assign(replication=i)
             for i, run in enumerate(runs)
             for rows in run.rows.values()
         ],
@@ -46,7 +47,7 @@ def decisions_frame(runs: Sequence[Run]) -> "pd.DataFrame":
     import pandas as pd
 
     frames = [
-        pd.DataFrame(run.decisions, columns=DecisionRow._fields)
+        pd.DataFrame(_table(run.decisions, DecisionRow._fields))
         .astype({"before": "Int64", "wish": "Int64", "target": "Int64"})
         .assign(replication=i)
         for i, run in enumerate(runs)
@@ -90,6 +91,10 @@ def distribution_frame(runs: Sequence[Run], scenario: Scenario) -> "pd.DataFrame
         frame = pd.DataFrame({"scope": scope, "low_s": edges[:-1], "high_s": edges[1:], "requests": counts})
         frames.append(frame[frame["requests"] > 0])
     return pd.concat(frames, ignore_index=True)
+
+
+def _table(rows: Columns[Any], fields: Sequence[str]) -> dict[str, Any]:
+    return {name: rows.column(name) for name in fields}
 
 
 def summary_frame(summary: Summary) -> "pd.DataFrame":

@@ -6,6 +6,7 @@ from typing import NamedTuple
 from policies.decision import Reason
 from policies.loop import Turn
 from sim.cluster import Cluster, Counter
+from sim.columns import Columns
 from sim.environment import Environment
 from sim.loghistogram import TICKS_PER_S
 from sim.replicas import Replicas
@@ -55,8 +56,8 @@ class History:
         self._env = env
         self._cluster = cluster
         self._pools = pools
-        self.rows: dict[str, list[PoolRow]] = {pool: [] for pool in pools}
-        self.decisions: list[DecisionRow] = []
+        self.rows = {pool: Columns(PoolRow) for pool in pools}
+        self.decisions = Columns(DecisionRow)
 
     def write(self, turn: Turn) -> None:
         self.look()

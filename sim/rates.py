@@ -122,11 +122,12 @@ class Wave:
     def expected(self, angle: Floats) -> Floats:
         """The rate's integral from angle 0: the power of the cosine, as a sum of cosines, term by term."""
         k = self.sharpness
-        total = angle.copy()
+        total = np.zeros_like(angle)
         for j in range(1, k + 1):
             waves = np.sin(angle if j == 1 else j * angle)
             waves *= self.rise * 2 * math.comb(2 * k, k + j) / 4.0**k / j
             total += waves
+        total += angle
         return total
 
     def angle(self, expected: Floats) -> Floats:

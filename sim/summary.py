@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from policies.pool import PoolTraits
 from sim.cluster import Requests, Tallied
+from sim.columns import Columns
 from sim.history import DecisionRow, PoolRow
 from sim.intervals import proportion
 from sim.loghistogram import TICKS_PER_S, LogHistogram, bucket
@@ -39,8 +39,8 @@ class Run:
     """Their sum for each pool and class."""
     present: Requests
     """Those still there at the end."""
-    rows: Mapping[str, Sequence[PoolRow]]
-    decisions: Sequence[DecisionRow]
+    rows: Mapping[str, Columns[PoolRow]]
+    decisions: Columns[DecisionRow]
     end_s: float
 
     def since(self, time_s: float) -> list[Window]:
@@ -294,16 +294,16 @@ class _Usage:
     scale_events: int
 
 
-def _usage(rows: Sequence[PoolRow], pool: PoolTraits, warmup_s: float) -> _Usage:
-    first = next((row for row in rows if row.time_s >= warmup_s), rows[-1])
+def _usage(rows: Columns[PoolRow], pool: PoolTraits, warmup_s: float) -> _Usage:
     last = rows[-1]
+    first = rows[int(np.searchsorted(rows.column("time_s"), min(warmup_s, last.time_s)))]
     hours = last.replica_s_total / 3600
     return _Usage(
         busy_s=last.busy_s_total - first.busy_s_total,
         serving_s=(last.serving_s_total - first.serving_s_total) * pool.slots,
         replica_hours=hours,
         cost=hours * pool.cost_per_hour,
-        scale_events=sum(a.replicas_wanted != b.replicas_wanted for a, b in pairwise(rows)),
+        scale_events=int(np.count_nonzero(np.diff(rows.column("replicas_wanted")))),
     )
 
 

@@ -8,6 +8,7 @@ from policies.bounded import Bounded
 from policies.decision import Decision
 from policies.loop import Action, ControlLoop
 from sim.cluster import Cluster, Keep, Requests
+from sim.columns import Columns
 from sim.disturbances import Crashes, shifting
 from sim.environment import Environment, Phase
 from sim.history import History, PoolRow
@@ -84,7 +85,7 @@ class World:
         self.cluster.harvest()
         return Requests.together([*self._left, self.cluster.present()])
 
-    def rows(self) -> dict[str, list[PoolRow]]:
+    def rows(self) -> dict[str, Columns[PoolRow]]:
         """Pool -> its history, the present moment included."""
         if next(iter(self.history.rows.values()))[-1].time_s < self.env.now:
             self.history.look()

@@ -150,7 +150,7 @@ def test_a_request_that_comes_back_has_what_is_left_as_its_work() -> None:
     failures = Failures(every=Constant(value_s=4.0), repair=Constant(value_s=1.0), on_crash="resume")
     # Both bring 5 s. The first has 1 s left when the crash sends it back at 4.
     world = run([0.0, 0.5], "lcfs", service_s=5.0, failures=failures, until_s=8.0)
-    assert starts(world) == [0.0, 5.0]
+    assert starts(world)[1] == 5.0
     world = run([0.0, 0.5], "sjf", service_s=5.0, failures=failures, until_s=8.0)
     assert starts(world)[0] == 5.0
     assert ends(world)[0] == 6.0

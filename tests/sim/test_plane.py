@@ -271,18 +271,18 @@ FAULTS = {
         "q_deadline[hasty] < due_s if dispatches",
         "q_deadline[hasty] <= due_s + 1 if dispatches",
     ),
-    "the last of equal keys comes first": ("place[a] < place[b])", "place[a] > place[b])"),
+    "the last of equal keys comes first": ("I[place + a] < I[place + b])", "I[place + a] > I[place + b])"),
     "a class's requests are out of order": (
         "F[feed.arrival + feed.at] < first_s",
         "F[feed.arrival + feed.at] <= first_s",
     ),
-    "tags do not advance with the queue": ("max(station.last_tag, tags[k])", "tags[k]"),
+    "tags do not advance with the queue": ("max(station.last_tag, F[tag])", "F[tag]"),
     "another version's work": (
         "work_s = F[station.q_work + (pool - station.pool) * station.ring_capacity + entry]",
         "work_s = F[station.q_work + entry]",
     ),
     "the second choice may be the first again": ("            b += b >= a\n", ""),
-    "the longest ago is not told apart": ("not longest_ago or chosen[a] <= chosen[b]", "True"),
+    "the longest ago is not told apart": ("not longest_ago or I[chosen + a] <= I[chosen + b]", "True"),
     "requests that share a replica do not slow each other": (") * n\n    set_event", ")\n    set_event"),
     "virtual time stands still while a request starts": ("    pass_time(s, S, F, I, r, now_s)\n    n = ", "    n = "),
     "running services are not busy": (
