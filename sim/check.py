@@ -16,7 +16,10 @@ def checked(path: Path) -> Iterator[str]:
     for c in scenario.traffic:
         recording(c, scenario.model(c.model))
     yield f"{path}: ok: {len(scenario.pools)} pools, {len(scenario.traffic)} request classes, {scenario.horizon_s:,g} s"
-    yield from (f"  {line}" for line in (*_policy_lines(scenario), *_load_lines(scenario), *_idle_lines(scenario)))
+    yield from (
+        f"  {line}"
+        for line in (*_policy_lines(scenario), *_load_lines(scenario), *_idle_lines(scenario), *_engine_lines(scenario))
+    )
 
 
 def _policy_lines(scenario: Scenario) -> Iterator[str]:
@@ -66,3 +69,14 @@ def _idle_lines(scenario: Scenario) -> Iterator[str]:
             yield f"priority has no effect in {model.name}: its queue is {name}"
         if name == "edf" and len({scenario.target_s(c) for c in classes}) == 1:
             yield f"{model.name} serves first come, first: all its classes have the same deadline, or none"
+
+
+def _engine_lines(scenario: Scenario) -> Iterator[str]:
+    """Which models only the reference engine can simulate."""
+    from sim.layout import UncompiledError, kind
+
+    for model in scenario.models:
+        try:
+            kind(model, scenario)
+        except UncompiledError as fault:
+            yield str(fault)

@@ -235,7 +235,7 @@ class Scenario:
     replications: PositiveCount = 1
     """Independent runs; with two or more, confidence intervals come from their differences."""
     warmup_s: Seconds | Literal["auto"] = "auto"
-    """Time cut off before measuring; `auto` finds it by MSER-5 where the load is stationary, else cuts nothing."""
+    """Time cut off before measuring; `auto` finds it by MSER where the load is stationary, else cuts nothing."""
     slo: Slo | None = None
     control: Control = Control()
     models: Annotated[tuple[Model, ...], Field(min_length=1)]

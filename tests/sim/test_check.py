@@ -76,3 +76,11 @@ def test_a_version_has_no_room_of_its_own_before_one_queue_for_all(tmp_path: Pat
     path.write_text(FILE.replace("RANK", "0").replace("QUEUE", "gq").replace("slots: 4", "room: 4"))
     with pytest.raises(SpecError, match="give the model `room` instead"):
         list(checked(path))
+
+
+def test_what_only_the_reference_engine_can_simulate_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "slow.yaml"
+    path.write_text(FILE.replace("RANK", "0").replace("QUEUE", "sjf\n    balancer: random"))
+    assert any("choose the reference engine (--engine reference)" in line for line in checked(path))
+    path.write_text(FILE.replace("RANK", "0").replace("QUEUE", "sjf"))
+    assert not any("engine" in line for line in checked(path))
