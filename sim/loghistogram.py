@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,8 +40,8 @@ def ticks(time_s: float) -> int:
 class LogHistogram:
     """How many times fell into each bucket that is not empty, and their sum in `TICKS_PER_S`; buckets ascend."""
 
-    buckets: NDArray[np.int64]
-    counts: NDArray[np.int64]
+    buckets: NDArray[np.signedinteger[Any]]
+    counts: NDArray[np.signedinteger[Any]]
     sums: NDArray[np.int64]
 
     @classmethod
@@ -73,7 +74,13 @@ class LogHistogram:
             return every[0]
         if not every:
             return cls.of({})
-        return cls.summed(*(np.concatenate([getattr(p, name) for p in every]) for name in cls.__slots__))
+        if sum(len(part.buckets) for part in every) < BUCKETS:
+            columns = ([getattr(part, name) for part in every] for name in cls.__slots__)
+            return cls.summed(*(np.concatenate(column, dtype=np.int64) for column in columns))
+        table = np.zeros((2, BUCKETS), dtype=np.int64)
+        for part in every:
+            table[:, part.buckets] += part.counts, part.sums
+        return cls.dense(*table)
 
     @classmethod
     def summed(cls, buckets: NDArray[np.int64], counts: NDArray[np.int64], sums: NDArray[np.int64]) -> "LogHistogram":
@@ -92,6 +99,11 @@ class LogHistogram:
             return cls(ordered, counts, sums)
         filled = counts != 0
         return cls(ordered[filled], counts[filled], sums[filled])
+
+    def thin(self) -> "LogHistogram":
+        """The same in the least memory, to be kept; not to be added to but by `merged`."""
+        small = np.int32 if np.abs(self.counts).max(initial=0) < 1 << 31 else np.int64
+        return LogHistogram(self.buckets.astype(np.int16), self.counts.astype(small), self.sums.copy())
 
     @property
     def count(self) -> int:

@@ -115,8 +115,8 @@ class Sample:
         lengths = [sum(len(histogram.buckets) for histogram in part) for part in parts]
         return cls(
             batch=np.repeat(np.arange(len(parts)), lengths),
-            buckets=np.concatenate([histogram.buckets for histogram in whole]),
-            counts=np.concatenate([histogram.counts for histogram in whole]),
+            buckets=np.concatenate([histogram.buckets for histogram in whole], dtype=np.int64),
+            counts=np.concatenate([histogram.counts for histogram in whole], dtype=np.int64),
             sums=np.concatenate([histogram.sums for histogram in whole]),
             never=np.asarray(never, dtype=float),
             serial=serial,

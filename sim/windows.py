@@ -146,7 +146,7 @@ class Windows:
         )
         edges = np.searchsorted(whole.buckets, np.arange(self._scopes + 1) * BUCKETS).tolist()
         return [
-            LogHistogram(whole.buckets[a:b] - scope * BUCKETS, whole.counts[a:b], whole.sums[a:b])
+            LogHistogram(whole.buckets[a:b] - scope * BUCKETS, whole.counts[a:b], whole.sums[a:b]).thin()
             for scope, (a, b) in enumerate(pairwise(edges))
         ]
 
@@ -165,6 +165,6 @@ def together(first: Window, second: Window) -> Window:
         start_s=first.start_s,
         end_s=second.end_s,
         counts=first.counts + second.counts,
-        wait=[LogHistogram.merged(pair) for pair in zip(first.wait, second.wait, strict=True)],
-        response=[LogHistogram.merged(pair) for pair in zip(first.response, second.response, strict=True)],
+        wait=[LogHistogram.merged(pair).thin() for pair in zip(first.wait, second.wait, strict=True)],
+        response=[LogHistogram.merged(pair).thin() for pair in zip(first.response, second.response, strict=True)],
     )

@@ -146,3 +146,34 @@ def test_histograms_together_are_those_of_all_times(a: np.ndarray, b: np.ndarray
     assert merged.buckets.tolist() == whole.buckets.tolist()
     assert merged.counts.tolist() == whole.counts.tolist()
     assert merged.total_s == pytest.approx(whole.total_s)
+
+
+@given(st.lists(st.lists(st.floats(0, 1e9), min_size=1, max_size=30), min_size=1, max_size=4))
+def test_a_thin_histogram_is_the_same_in_little_more_than_half_the_memory(parts: list[list[float]]) -> None:
+    wide = [LogHistogram.of_times(np.array(part)) for part in parts]
+    thin = [histogram.thin() for histogram in wide]
+    assert columns_of(LogHistogram.merged(thin)) == columns_of(LogHistogram.merged(wide))
+    assert sum(size(h) for h in thin) / sum(size(h) for h in wide) == pytest.approx(14 / 24)
+
+
+def test_counts_beyond_32_bits_stay_whole() -> None:
+    billions = LogHistogram.of({7: (2**31 - 1, 5)}).thin()
+    many = LogHistogram.merged([billions] * 3)
+    assert columns_of(many) == columns_of(many.thin()) == [[7], [3 * (2**31 - 1)], [15]]
+
+
+def test_few_or_many_histograms_are_merged_alike() -> None:
+    """Few entries are sorted, more are added up in a table of all buckets."""
+    times_s = np.geomspace(1e-5, 1e6, 9_000)
+    parts = [LogHistogram.of_times(part) for part in np.split(times_s, 3)]
+    for times in (1, 2, 5):
+        expected = LogHistogram.of_times(np.tile(times_s, times))
+        assert columns_of(LogHistogram.merged(parts * times)) == columns_of(expected)
+
+
+def columns_of(histogram: LogHistogram) -> list[list[int]]:
+    return [getattr(histogram, name).tolist() for name in LogHistogram.__slots__]
+
+
+def size(histogram: LogHistogram) -> int:
+    return sum(int(getattr(histogram, name).nbytes) for name in LogHistogram.__slots__)
