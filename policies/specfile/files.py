@@ -82,9 +82,10 @@ def write(spec: Any) -> str:
 
 def schema(spec_type: type[Any], title: str) -> dict[str, Any]:
     """The JSON schema (draft 2020-12) of a spec's files, with the docstrings of types and attributes for editors."""
-    described = _adapter(spec_type).json_schema()
-    _require_tags(described, described.get("$defs", {}))
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **described, "title": title}
+    # Few ever ask for it, and it brings its own reader of sources.
+    from policies.specfile import jsonschema
+
+    return jsonschema.schema(_adapter(spec_type), title)
 
 
 _adapter: Callable[[Any], TypeAdapter[Any]] = cache(TypeAdapter)
@@ -160,23 +161,3 @@ def _quoted(value: Any) -> Any:
     if value and not value.isprintable():  # ruamel.yaml loses U+0085 in every other style
         return DoubleQuotedScalarString(value)
     return value if isinstance(resolve(value), str) else SingleQuotedScalarString(value)
-
-
-def _require_tags(node: Any, definitions: dict[str, Any]) -> None:
-    """Make the key that tells the branches of a union apart required in each, as reading does; it has a default."""
-    if isinstance(node, dict):
-        tag = node.get("discriminator", {})
-        for branch in tag.get("mapping", {}).values():
-            for reference in _references(branch):
-                spec = definitions[reference.removeprefix("#/$defs/")]
-                spec["required"] = list(dict.fromkeys([tag["propertyName"], *spec.get("required", ())]))
-    for inner in node.values() if isinstance(node, dict) else node if isinstance(node, list) else ():
-        _require_tags(inner, definitions)
-
-
-def _references(branch: Any) -> Iterator[str]:
-    """The definitions that a branch stands for: one, or several that share a tag."""
-    if isinstance(branch, str):
-        yield branch
-    for inner in branch.values() if isinstance(branch, dict) else branch if isinstance(branch, list) else ():
-        yield from _references(inner)
