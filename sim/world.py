@@ -12,7 +12,6 @@ from sim.columns import Columns
 from sim.disturbances import Crashes, shifting
 from sim.environment import Environment, Phase
 from sim.history import History, PoolRow
-from sim.reference import Reference
 from sim.replicas import Replicas
 from sim.requests import Workload
 from sim.scenario import Scenario, Version
@@ -108,9 +107,11 @@ class World:
 
 
 def _cluster(engine: Engine) -> Callable[[Environment, Scenario, Workload, Sequence[float], Keep], Cluster]:
+    # Each takes a while to import, which the other need not wait for.
     if engine == "reference":
+        from sim.reference import Reference
+
         return Reference
-    # Numba takes a while to import, which the reference engine need not wait for.
     from sim.plane import Plane
 
     return Plane

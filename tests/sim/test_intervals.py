@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.stats import t as student
 
-from sim.intervals import Estimate, proportion, quantile, quantile_function, ratio, woodruff
+from sim.intervals import Estimate, _student, proportion, quantile, quantile_function, ratio, woodruff
 
 # Means
 
@@ -40,6 +40,11 @@ def test_the_interval_holds_that_of_student(means):
     margin = student.ppf(0.975, len(means) - 1) * means.std(ddof=1) / math.sqrt(len(means))
     assert estimate.low <= means.mean() - margin + 1e-9
     assert estimate.high >= means.mean() + margin - 1e-9
+
+
+@given(st.integers(1, 3000), st.floats(0.5, 0.999))
+def test_the_quantile_is_that_of_student(degrees, level):
+    assert _student(level, degrees) == pytest.approx(student.ppf((1 + level) / 2, degrees), rel=1e-11)
 
 
 @given(equal_batches, st.booleans())
