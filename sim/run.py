@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -59,12 +60,16 @@ def simulate(
 
     Ctrl-C, or the stop button of a notebook, ends the run soon and raises `Interrupted`, a `KeyboardInterrupt` whose
     `result` measures what was simulated by then; a second Ctrl-C breaks off at once. Raises `ValueError` for a
-    precision or share that is none.
+    precision or share that is none, fewer jobs than one, or an engine that there is not.
     """
     if precision is not None and not 0 < precision < 1:
         raise ValueError(f"precision {precision} is not a share between 0 and 1; 0.01 is 1 %")
     if not 0 <= keep_requests <= 1:
         raise ValueError(f"keep_requests {keep_requests} is not a share of all requests; 0.01 is 1 %, True is all")
+    if jobs < 1:
+        raise ValueError(f"jobs {jobs} is no number of processes; give 1 or more")
+    if engine not in get_args(Engine):
+        raise ValueError(f"engine {engine!r} is unknown; engines are {', '.join(get_args(Engine))}")
     scenario = replace(
         scenario,
         seed=scenario.seed if seed is None else seed,

@@ -187,3 +187,12 @@ def test_ctrl_c_at_the_terminal_prints_and_saves_a_part(tmp_path: Path, how: lis
     saved = sim.read(out)
     assert saved.partial
     assert len(saved.requests) == found["overall"]["requests"]["arrived"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "fault"),
+    [({"engine": "fast"}, "engine 'fast' is unknown; engines are plane, reference"), ({"jobs": 0}, "jobs 0 is no")],
+)
+def test_engines_and_jobs_that_there_are_not_are_refused(asked: dict[str, Any], fault: str) -> None:
+    with pytest.raises(ValueError, match=fault):
+        sim.simulate(SCENARIO, **asked)
