@@ -186,6 +186,18 @@ def test_help_waits_for_no_heavy_import(command: list[str]) -> None:
     assert "poolwright" in done.stdout
 
 
+def test_a_small_run_waits_for_no_linear_algebra_and_hides_none(scenario: Path) -> None:
+    program = (
+        "import sys; from sim import cli\n"
+        f"cli.main(['run', {str(scenario)!r}, '--json'])\n"
+        "assert not {'scipy.linalg', 'scipy.special', 'sim.reference', 'pandas'} & set(sys.modules)\n"
+        "from scipy.linalg import det; assert det([[2.0, 0.0], [0.0, 3.0]]) == 6.0\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)
+
+
 def test_a_trace_becomes_a_scenario_that_runs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [f"{t},{'v1' if t % 3 else 'v2'},{1 + t % 2}" for t in range(200)]
     rows[50] = "50,rare one/2,1"
