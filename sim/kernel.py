@@ -93,6 +93,19 @@ ABSENT = np.int64(1 << 40)
 BY_PLACE, LAST_FIRST, SHORTEST, EARLIEST, PRIORITY, FAIR = range(6)
 """Rules that give a waiting request its key."""
 
+
+def _can_be_kept() -> bool:
+    """Whether Numba finds a folder for what it has compiled: beside this file, the user's, or NUMBA_CACHE_DIR."""
+    try:
+        njit(cache=True)(_can_be_kept)
+    except RuntimeError:
+        return False
+    return True
+
+
+CACHED = _can_be_kept()
+"""Else every process compiles anew."""
+
 INFINITE = np.int64(0x7FF0000000000000)
 SHIFT = np.int64(52 - PER_OCTAVE_BITS)
 FIRST_BUCKET = np.int64((1023 + LOWEST_OCTAVE) << PER_OCTAVE_BITS)
@@ -181,7 +194,7 @@ def replay(losers, slots, leaves, key, slot):
     return key, slot
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def rebuild(s, S, F, I):
     """Play the whole tree again after slots were opened or closed."""
     station = S[s]
@@ -237,7 +250,7 @@ def abandons(row, waited_s, C, buckets):
     C[hidden + T_ABANDONED_WAIT] += ticks(waited_s)
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def open_window(until_s, s, S, F, I, counts):
     """Let those end that were in service when the window began and end in it."""
     _, _, bounds, _ = counts
@@ -264,7 +277,7 @@ def open_window(until_s, s, S, F, I, counts):
     station.open = 1
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def close_window(until_s, s, S, F, I, C, buckets):
     """Write the gauges as they are at the end of the window."""
     station = S[s]
@@ -289,7 +302,7 @@ def close_window(until_s, s, S, F, I, C, buckets):
     station.open = 0
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def deal(until_s, m, M, D, S, F, I):
     """Deal a model's requests that arrive up to `until_s` to the inboxes of its stations, in order of arrival.
 
@@ -341,7 +354,7 @@ def deal(until_s, m, M, D, S, F, I):
         feed.at = i + 1
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def first_come(until_s, s, final, S, D, F, I, counts):
     """Serve a station's requests first come, first served, up to `until_s`; `final` says that all have been dealt.
 
@@ -480,7 +493,7 @@ def less(I, F, key, place, a, b):
     return F[key + a] < F[key + b] or (F[key + a] == F[key + b] and I[place + a] < I[place + b])
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=CACHED, _nrt=False)
 def rise(I, F, heap, where, i, key, place):
     """Move entry `i` of a heap up to where it belongs; `where` tells of each entry its place in the heap.
 
@@ -498,7 +511,7 @@ def rise(I, F, heap, where, i, key, place):
     I[where + entry] = i
 
 
-@njit(cache=True, _nrt=False)
+@njit(cache=CACHED, _nrt=False)
 def remove(I, F, heap, where, n, i, key, place):
     """Take entry `i` out of a heap of `n`."""
     last = I[heap + n - 1]
@@ -586,7 +599,7 @@ def forget(s, S, F, I, entry):
         station.patient -= 1
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def ordered(until_s, s, final, S, D, F, I, counts):
     """Serve a station's requests by key up to `until_s`; `final` says that all have been dealt."""
     C, _, bounds, _ = counts
@@ -768,7 +781,7 @@ def pass_time(s, S, F, I, r, now_s):
     F[station.r_changed + r] = now_s
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def rebalance(s, S, F, I):
     """Play the trees of a balanced station again after replicas were opened or closed."""
     station = S[s]
@@ -956,7 +969,7 @@ def happens(s, S, F, I, counts, now_s):
     station.ready += 1
 
 
-@njit(cache=True)
+@njit(cache=CACHED)
 def balanced(until_s, s, final, S, D, F, I, counts):
     """Send a station's requests to replicas, each with a line of its own, and serve them there, up to `until_s`.
 
@@ -1111,17 +1124,17 @@ def advance_all(serve, kind, until_s, M, S, D, F, I, counts):
 # Each is compiled when a scenario first needs it, which takes a while, and then kept on disk.
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHED, nogil=True)
 def advance_first_come(until_s, M, S, D, F, I, C, H, bounds, first_bound):
     return advance_all(first_come, FCFS, until_s, M, S, D, F, I, (C, H, bounds, first_bound))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHED, nogil=True)
 def advance_ordered(until_s, M, S, D, F, I, C, H, bounds, first_bound):
     return advance_all(ordered, ORDERED, until_s, M, S, D, F, I, (C, H, bounds, first_bound))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=CACHED, nogil=True)
 def advance_balanced(until_s, M, S, D, F, I, C, H, bounds, first_bound):
     return advance_all(balanced, BALANCED, until_s, M, S, D, F, I, (C, H, bounds, first_bound))
 
