@@ -44,6 +44,12 @@ class Decision:
     reasons: Mapping[str, Reason] = field(default_factory=dict)
     kept: Mapping[str, str] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, wishes: Mapping[str, Reason | str]) -> "Decision":
+        """From pool -> its reason, or words why it keeps what it has."""
+        reasons = {pool: wish for pool, wish in wishes.items() if isinstance(wish, Reason)}
+        return cls(reasons, {pool: wish for pool, wish in wishes.items() if not isinstance(wish, Reason)})
+
     @property
     def targets(self) -> dict[str, int]:
         """Pool -> replicas."""

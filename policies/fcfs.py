@@ -176,19 +176,15 @@ class Fcfs:
         return 2 * self.spec.rate_window_s
 
     def decide(self, observation: Observation, /) -> Decision:
-        reasons: dict[str, Reason] = {}
-        kept: dict[str, str] = {}
-        for name in [pool for pool in self.pools if pool in observation.pools]:
-            seen = self._seen.setdefault(name, Seen(self.spec.window_s))
-            seen.see(observation, self.pools[name])
-            wish = self._wish(self.pools[name], observation.pools[name], seen)
-            if isinstance(wish, Reason):
-                wish = self._held(wish, observation.pools[name].wanted, seen.window.covered_s)
-            if isinstance(wish, Reason):
-                reasons[name] = wish
-            else:
-                kept[name] = wish
-        return Decision(reasons, kept)
+        return Decision.of({name: self._decided(name, observation) for name in self.pools if name in observation.pools})
+
+    def _decided(self, name: str, observation: Observation) -> Reason | str:
+        seen = self._seen.setdefault(name, Seen(self.spec.window_s))
+        seen.see(observation, self.pools[name])
+        wish = self._wish(self.pools[name], observation.pools[name], seen)
+        if isinstance(wish, Reason):
+            return self._held(wish, observation.pools[name].wanted, seen.window.covered_s)
+        return wish
 
     def _wish(self, pool: PoolTraits, reading: PoolReading, seen: Seen) -> Reason | str:
         """The wish for one pool, or in words what is missing for one."""

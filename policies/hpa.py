@@ -131,16 +131,11 @@ class Hpa:
         return self.spec.memory_s
 
     def decide(self, observation: Observation, /) -> Decision:
-        reasons: dict[str, Reason] = {}
-        kept: dict[str, str] = {}
-        for name in [pool for pool in self.pools if pool in observation.pools]:
+        seen = [name for name in self.pools if name in observation.pools]
+        for name in seen:
             self.see(name, observation)
-            found = self.size(name)
-            if isinstance(found, Unknown):
-                kept[name] = found.why
-            else:
-                reasons[name] = found
-        return Decision(reasons, kept)
+        found = {name: self.size(name) for name in seen}
+        return Decision.of({name: size.why if isinstance(size, Unknown) else size for name, size in found.items()})
 
     def see(self, name: str, observation: Observation) -> PoolView:
         """Take in what is shown of one pool, once for each observation and before it is sized."""

@@ -153,15 +153,9 @@ class Keda:
         return self.hpa.memory_s + max(failing_s, resting_s) + 2 * self.spec.polling_s
 
     def decide(self, observation: Observation, /) -> Decision:
-        reasons: dict[str, Reason] = {}
-        kept: dict[str, str] = {}
-        for name in [pool for pool in self.pools if pool in observation.pools]:
-            found = self._size(name, observation)
-            if isinstance(found, Unknown):
-                kept[name] = found.why
-            else:
-                reasons[name] = found
-        return Decision(reasons, kept)
+        seen = [name for name in self.pools if name in observation.pools]
+        found = {name: self._size(name, observation) for name in seen}
+        return Decision.of({name: size.why if isinstance(size, Unknown) else size for name, size in found.items()})
 
     def _size(self, name: str, observation: Observation) -> Reason | Unknown:
         view = self.hpa.see(name, observation)

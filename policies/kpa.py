@@ -224,15 +224,8 @@ class Kpa:
         return 3 * spec.stable_window_s + spec.scale_down_delay_s + grace_s
 
     def decide(self, observation: Observation, /) -> Decision:
-        reasons: dict[str, Reason] = {}
-        kept: dict[str, str] = {}
-        for name in [pool for pool in self.pools if pool in observation.pools]:
-            wish = self._wish(name, observation.time_s, observation.pools[name])
-            if isinstance(wish, Reason):
-                reasons[name] = wish
-            else:
-                kept[name] = wish
-        return Decision(reasons, kept)
+        seen = [name for name in self.pools if name in observation.pools]
+        return Decision.of({name: self._wish(name, observation.time_s, observation.pools[name]) for name in seen})
 
     def _wish(self, name: str, now_s: float, reading: PoolReading) -> Reason | str:
         ready = reading.wanted if reading.ready is None else reading.ready

@@ -293,15 +293,8 @@ class StepScaling:
         return (spec.longest + 2) * spec.period_s + spec.cooldown_s + spec.warmup_s
 
     def decide(self, observation: Observation, /) -> Decision:
-        reasons: dict[str, Reason] = {}
-        kept: dict[str, str] = {}
-        for name in [pool for pool in self.pools if pool in observation.pools]:
-            wish = self._wish(name, observation.time_s, observation.pools[name])
-            if isinstance(wish, Reason):
-                reasons[name] = wish
-            else:
-                kept[name] = wish
-        return Decision(reasons, kept)
+        seen = [name for name in self.pools if name in observation.pools]
+        return Decision.of({name: self._wish(name, observation.time_s, observation.pools[name]) for name in seen})
 
     def _wish(self, name: str, now_s: float, reading: PoolReading) -> Reason | str:
         if reading.wanted is None:

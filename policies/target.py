@@ -53,17 +53,15 @@ class Target:
         return 2 * self.window_s
 
     def decide(self, observation: Observation, /) -> Decision:
-        reasons: dict[str, Reason] = {}
-        kept: dict[str, str] = {}
-        for name in [pool for pool in self.pools if pool in observation.pools]:
-            window = self._windows.setdefault(name, Window(self.window_s))
-            window.see(observation, name)
-            busy = window.rate_per_s("busy_s_total")
-            if busy is None:
-                kept[name] = "busy_s_total was not read twice yet"
-            else:
-                reasons[name] = self._size(self.pools[name], observation.pools[name], busy)
-        return Decision(reasons, kept)
+        return Decision.of({name: self._wish(name, observation) for name in self.pools if name in observation.pools})
+
+    def _wish(self, name: str, observation: Observation) -> Reason | str:
+        window = self._windows.setdefault(name, Window(self.window_s))
+        window.see(observation, name)
+        busy = window.rate_per_s("busy_s_total")
+        if busy is None:
+            return "busy_s_total was not read twice yet"
+        return self._size(self.pools[name], observation.pools[name], busy)
 
     def _size(self, pool: PoolTraits, reading: PoolReading, busy: float) -> Reason:
         ready = reading.wanted if reading.ready is None else reading.ready
