@@ -176,6 +176,15 @@ def keep(I, F, who, times, outcome):
 
 
 @njit(inline="always")
+def occupy(station, F, I, slot, who, times):
+    """Note who is in a slot: class, number, place and home; arrival, start and work."""
+    I[station.busy + slot] = 1
+    F[station.slot_arrival + slot], F[station.slot_start + slot], F[station.slot_work + slot] = times
+    I[station.slot_class + slot], I[station.slot_number + slot], I[station.slot_place + slot] = who[:3]
+    I[station.slot_home + slot] = who[3]
+
+
+@njit(inline="always")
 def replay(losers, slots, leaves, key, slot):
     """The least of all keys and its slot, after `slot`, the winner up to now, got `key`; ties to the lowest slot.
 
@@ -381,7 +390,7 @@ def first_come(until_s, s, final, S, D, F, I, counts):
             for k in range(classes + 1):
                 leave_count[k] = 0
     from_s = station.from_s
-    free, busy = F[station.free :], I[station.busy :]
+    free = F[station.free :]
     losers, slots = I[station.loser :], I[station.loser_slot :]
     source = D[station.source]
     arrivals, works, deadlines = F[source.arrival :], F[source.work :], F[source.deadline :]
@@ -474,11 +483,7 @@ def first_come(until_s, s, final, S, D, F, I, counts):
             if keeping:
                 keep(I, F, (k, number, pool, slot), (arrival_s, due_s, end_s, work_s), WAS_COMPLETED)
         else:
-            busy[slot] = 1
-            F[station.slot_arrival + slot], F[station.slot_start + slot] = arrival_s, due_s
-            F[station.slot_work + slot] = work_s
-            I[station.slot_class + slot], I[station.slot_number + slot] = k, number
-            I[station.slot_place + slot] = place
+            occupy(station, F, I, slot, (k, number, place, pool), (arrival_s, due_s, work_s))
         key, slot = replay(losers, slots, leaves, bits(end_s), slot)
         free_s = time_of(key)
     losers[0], slots[0] = bits(free_s), slot
@@ -613,7 +618,7 @@ def ordered(until_s, s, final, S, D, F, I, counts):
     if not station.open:
         open_window(until_s, s, S, F, I, counts)
     leaves, classes, from_s = station.leaves, I[CLASSES], station.from_s
-    free, busy = F[station.free :], I[station.busy :]
+    free = F[station.free :]
     losers, slots = I[station.loser :], I[station.loser_slot :]
     source = D[station.source]
     arrivals, deadlines = F[source.arrival :], F[source.deadline :]
@@ -711,11 +716,7 @@ def ordered(until_s, s, final, S, D, F, I, counts):
             if keeping:
                 keep(I, F, (k, number, pool, slot % station.per_pool), (arrival_s, due_s, end_s, work_s), WAS_COMPLETED)
         else:
-            busy[slot] = 1
-            F[station.slot_arrival + slot], F[station.slot_start + slot] = arrival_s, due_s
-            F[station.slot_work + slot] = work_s
-            I[station.slot_class + slot], I[station.slot_number + slot] = k, number
-            I[station.slot_place + slot], I[station.slot_home + slot] = place, home
+            occupy(station, F, I, slot, (k, number, place, home), (arrival_s, due_s, work_s))
         top, slot = replay(losers, slots, leaves, bits(end_s), slot)
         free_s = time_of(top)
     losers[0], slots[0] = bits(free_s), slot
@@ -887,9 +888,7 @@ def begin(s, S, F, I, counts, r, now_s, arrival_s, work_s, k, number, place):
             slot = i
             if station.sharing:
                 break
-    I[station.busy + slot] = 1
-    F[station.slot_arrival + slot], F[station.slot_start + slot], F[station.slot_work + slot] = arrival_s, now_s, work_s
-    I[station.slot_class + slot], I[station.slot_number + slot], I[station.slot_place + slot] = k, number, place
+    occupy(station, F, I, slot, (k, number, place, station.pool), (arrival_s, now_s, work_s))
     cell = I[I[CELLS] + station.pool * I[CLASSES] + k]
     width = WAIT_BUCKETS + 3 * bounds.shape[0] + HIDDEN
     starts(cell * width, cell * FINE_CELL, now_s - arrival_s, counts)
