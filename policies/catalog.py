@@ -30,5 +30,8 @@ PolicySpec = Annotated[
     Field(discriminator="kind"),
 ]
 
-# A policy around a policy names this union, which can only be known here.
-rebuild_dataclass(StabilizedSpec, _types_namespace={"PolicySpec": PolicySpec})  # type: ignore[arg-type]
+AROUND = (StabilizedSpec,)
+"""Policies around a policy: these name the union, which can only be known here."""
+
+for around in AROUND:
+    rebuild_dataclass(around, _types_namespace={"PolicySpec": PolicySpec})  # type: ignore[arg-type]
