@@ -2,11 +2,9 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 from policies.queues import domain
-
-GRID = 200
-"""Times at which the largest likely backlog is looked for; it is flat there, so three digits are right."""
 
 
 def index_of_dispersion(counts: Sequence[float]) -> float | None:
@@ -32,8 +30,6 @@ def effective_arrival_scv(
     load)^2); what happens in longer ones is not felt. Robust queueing (Whitt & You 2018), the servers taken as one
     fast server. Raises `ValueError` without windows, or where the queue never settles.
     """
-    import numpy as np
-
     if not dispersion:
         raise ValueError("dispersion is empty, must hold one window at least")
     domain.positive(rate_per_s=rate_per_s, service_s=service_s)
@@ -46,11 +42,36 @@ def effective_arrival_scv(
     known = [math.log(min(0.01 / rate_per_s, 0.5 * windows[0])), *map(math.log, windows)]
     indices = [1.0, *(dispersion[window] for window in windows)]
 
-    # The largest likely backlog builds up over that time, of all, at which spread outruns drift the most.
     memory_s = 0.5 * busy * unit_s * (max(indices) + service_scv) / drift**2
-    shortest_s = min(math.exp(known[0]), 1e-4 * memory_s)
-    logs = np.linspace(math.log(shortest_s), math.log(10.0 * max(memory_s, windows[-1])), GRID)
-    times = np.exp(logs)
-    index = np.interp(logs, known, indices) + service_scv
-    backlog_s = np.max(np.sqrt(2.0 * busy * unit_s * times * index) - drift * times)
-    return max(0.0, float(2.0 * backlog_s * drift / (busy * unit_s)) - service_scv)
+    known = [min(known[0], math.log(1e-4 * memory_s)), *known, math.log(10.0 * max(memory_s, windows[-1]))]
+    indices = [indices[0], *indices, indices[-1]]
+    spread = 2.0 * busy * unit_s
+    pieces = zip(pairwise(known), pairwise(index + service_scv for index in indices), strict=True)
+    backlog_s = max(_largest_backlog(spread, drift, *ends, *both) for ends, both in pieces)
+    return max(0.0, 2.0 * backlog_s * drift / (busy * unit_s) - service_scv)
+
+
+def _largest_backlog(spread: float, drift: float, start: float, end: float, first: float, last: float) -> float:
+    """The maximum of sqrt(spread t index) - drift t for log t in start..end, the index linear in log t.
+
+    It is concave there: with index a + b log t, the second derivative has the sign of -(index^2 + b^2).
+    """
+    slope = (last - first) / (end - start) if end > start else 0.0
+
+    def rises(log_t: float) -> bool:
+        index = max(first + slope * (log_t - start), 1e-300)
+        return index + slope > 0.0 and spread * (index + slope) ** 2 > 4.0 * drift**2 * math.exp(log_t) * index
+
+    if not rises(start):
+        end = start
+    elif rises(end):
+        start, first = end, last
+    # It is flat at the top: so near in log t makes a difference of one in ten thousand.
+    while end - start > 0.02:
+        middle = 0.5 * (start + end)
+        if rises(middle):
+            start, first = middle, first + slope * (middle - start)
+        else:
+            end = middle
+    t_s = math.exp(start)
+    return math.sqrt(max(0.0, spread * t_s * first)) - drift * t_s

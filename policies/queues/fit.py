@@ -6,7 +6,7 @@ Constant at 0, gamma up to 1 (exponential at 1), and above it a mixture of two e
 
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from policies.queues import palm
 from policies.queues.erlang import Delay
@@ -39,12 +39,20 @@ class Fit:
 
     def log_transform(self, x: float) -> float:
         """log E exp(-xX) for x > -abscissa."""
+        return self.log_transform_and_slope(x)[0]
+
+    def log_transform_and_slope(self, x: float) -> tuple[float, float]:
+        """log E exp(-xX) and its derivative, for x > -abscissa."""
         if self.scv == 0.0:
-            return -x
+            return -x, -1.0
         if self.scv <= 1.0:
-            return -math.log1p(self.scv * x) / self.scv
+            scaled = self.scv * x
+            return -math.log1p(scaled) / self.scv, -1.0 / (1.0 + scaled)
+        (p, mean), (q, other) = self.phases
+        one, two = 1.0 / (1.0 + mean * x), 1.0 / (1.0 + other * x)
         # log1p(-sum p (1 - 1/(1 + m x))) keeps its digits near x = 0.
-        return math.log1p(-sum(p * mean * x / (1.0 + mean * x) for p, mean in self.phases))
+        less = -(p * mean * x * one + q * other * x * two)
+        return math.log1p(less), -(p * mean * one * one + q * other * two * two) / (1.0 + less)
 
     def tail(self, t: float) -> float:
         """P(X > t)."""
@@ -74,3 +82,9 @@ class Fit:
             return alone + delay.probability * math.exp(exponent) * palm.gamma_below(shape, x)
         exponent = palm.log_poisson(shape * t, shape) + palm.log_series(shape, x)
         return alone + delay.probability * math.exp(exponent)
+
+
+@lru_cache(maxsize=4096)
+def fit(scv: float) -> Fit:
+    """The law of this SCV; one object for all who ask, as the next question is often of the same queue."""
+    return Fit(scv)

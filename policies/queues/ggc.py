@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from policies.queues import domain, squareroot
+from policies.queues.decay import decay
 from policies.queues.erlang import MMC, Delay
-from policies.queues.fit import LEAST_SCV, Fit
-from policies.queues.roots import quantile, root
+from policies.queues.fit import LEAST_SCV, fit
+from policies.queues.roots import quantile
 
 
 @dataclass(frozen=True)
@@ -119,26 +120,7 @@ class GGC:
         return self._decay_after(self.arrival_scv)
 
     def _decay_after(self, arrival_scv: float) -> float:
-        """The root x of A(x / utilization) B(-x) = 1 for transforms A, B of fitted laws of mean 1, as a time.
-
-        Neuts & Takahashi (1981); Abate, Choudhury & Whitt (1995).
-        """
-        arrivals, services = Fit(arrival_scv), Fit(self.service_scv)
-        busy = self.utilization
-
-        def log_product(x: float) -> float:
-            return arrivals.log_transform(x / busy) + services.log_transform(-x)
-
-        low = min(2.0 * (1.0 - busy) / (arrival_scv + self.service_scv), 0.5 * services.abscissa)
-        while log_product(low) >= 0.0:
-            low /= 2.0
-        high = low
-        while log_product(high) <= 0.0:
-            higher = min(2.0 * high, 0.5 * (high + services.abscissa))
-            if services.abscissa - higher <= 1e-14 * higher:
-                return self.service_s / self.servers / services.abscissa
-            high = higher
-        return self.service_s / self.servers / root(log_product, low, high)
+        return self.service_s / self.servers * decay(fit(arrival_scv), fit(self.service_scv), self.utilization)
 
     @cached_property
     def delay(self) -> Delay:
@@ -185,7 +167,7 @@ class GGC:
     def response_tail(self, t_s: float) -> float:
         """P(wait + service > t), with the service's law fitted to its mean and SCV."""
         delay = Delay(self.delay.probability, self.delay.mean_s / self.service_s)
-        return Fit(self.service_scv).tail_after(delay, t_s / self.service_s)
+        return fit(self.service_scv).tail_after(delay, t_s / self.service_s)
 
     def response_quantile(self, fraction: float) -> float:
         """The response time, in seconds, that this fraction of the requests does not exceed."""

@@ -94,13 +94,14 @@ def rate_for_response(
     return _most(meets, service_s, servers, arrival_scv, service_scv)
 
 
-def fewest(meets: Callable[[int], bool], offered: float, start: float) -> int:
+def fewest(meets: Callable[[int], bool], offered: float, start: float, step: int | None = None) -> int:
     """The fewest servers above a load in erlangs at which `meets` holds, where it holds for all greater numbers too.
 
-    Looks first near `start`, then in doubled steps, then halves the gap.
+    Looks first near `start`, then `step` away (half the root of the load where not given), then in doubled steps, then
+    halves the gap. So a start that is known to be near, with a step of 1, takes two looks where it is right.
     """
     least = domain.least(offered)
-    step = max(1, int(math.sqrt(offered) / 2.0))
+    step = max(1, int(math.sqrt(offered) / 2.0)) if step is None else step
     high = max(least, math.ceil(start))
     if meets(high):
         while high - step >= least and meets(high - step):
