@@ -5,11 +5,18 @@ from typing import Annotated
 from pydantic import Field
 from pydantic.dataclasses import rebuild_dataclass
 
+from policies.budget import BudgetSpec
+from policies.cold_start import ColdStartSpec
+from policies.cooldown import CooldownSpec
 from policies.fcfs import FcfsSpec
 from policies.fixed import FixedSpec
+from policies.fresh import FreshSpec
 from policies.hpa import HpaSpec
 from policies.keda import KedaSpec
 from policies.kpa import KpaSpec
+from policies.maximum import MaximumSpec
+from policies.paused import PausedSpec
+from policies.rate_limited import RateLimitedSpec
 from policies.ray_serve import RayServeSpec
 from policies.schedule import ScheduleSpec
 from policies.stabilized import StabilizedSpec
@@ -17,11 +24,18 @@ from policies.step import StepSpec
 from policies.target import TargetSpec
 
 PolicySpec = Annotated[
-    FcfsSpec
+    BudgetSpec
+    | ColdStartSpec
+    | CooldownSpec
+    | FcfsSpec
     | FixedSpec
+    | FreshSpec
     | HpaSpec
     | KedaSpec
     | KpaSpec
+    | MaximumSpec
+    | PausedSpec
+    | RateLimitedSpec
     | RayServeSpec
     | ScheduleSpec
     | StabilizedSpec
@@ -30,7 +44,7 @@ PolicySpec = Annotated[
     Field(discriminator="kind"),
 ]
 
-AROUND = (StabilizedSpec,)
+AROUND = (BudgetSpec, ColdStartSpec, CooldownSpec, FreshSpec, MaximumSpec, PausedSpec, RateLimitedSpec, StabilizedSpec)
 """Policies around a policy: these name the union, which can only be known here."""
 
 for around in AROUND:
