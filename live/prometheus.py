@@ -1,0 +1,165 @@
+"""What is asked of Prometheus: few instant queries for many targets, and samples for answers."""
+
+import math
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+from live.presets import PODS, Distribution, Queries
+from live.transport import LostError, Transport
+
+LISTED = 50
+"""A query names up to so many values of a label; with more it takes every series that has the label."""
+
+
+class QueryError(Exception):
+    """Prometheus answered, and what it said cannot be used."""
+
+
+class Sample(NamedTuple):
+    labels: Mapping[str, str]
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Vector:
+    """An instant vector without the samples that are no number; `time_s` is when Prometheus evaluated it."""
+
+    time_s: float | None
+    samples: Sequence[Sample]
+
+
+@dataclass(frozen=True, slots=True)
+class PrometheusApi:
+    transport: Transport
+    timeout_s: float = 5.0
+
+    def query(self, expression: str) -> Vector:
+        """Raises `LostError` where no answer came, `QueryError` where it is a refusal, partial or not understood."""
+        answer = self.transport.send("GET", "/api/v1/query", {"query": expression}, timeout_s=self.timeout_s)
+        body = answer.body
+        if not answer.ok or not isinstance(body, dict) or body.get("status") != "success":
+            raise QueryError(f"{answer.status}: {_told(body)}")
+        if body.get("warnings"):
+            raise QueryError(f"partial answer: {'; '.join(map(str, body['warnings']))}")
+        try:
+            return _vector(body["data"])
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise QueryError(f"not an instant vector: {error!r}") from error
+
+
+def _told(body: Any) -> str:
+    if isinstance(body, dict):
+        return str(body.get("error") or body.get("message") or "no reason given")
+    return f"not an answer of Prometheus: {str(body)[:80]!r}"
+
+
+def _vector(data: Mapping[str, Any]) -> Vector:
+    if data["resultType"] != "vector":
+        raise ValueError(data["resultType"])
+    result = data["result"]
+    samples = [Sample(one["metric"], float(one["value"][1])) for one in result]
+    isfinite = math.isfinite
+    finite = [sample for sample in samples if isfinite(sample.value)]
+    return Vector(float(result[0]["value"][0]) if result else None, finite)
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A pool, or one request class of it, and the labels by which its series are known."""
+
+    pool: str
+    request_class: str | None
+    queries: Queries
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Subjects that are asked for in the same queries, and told apart by the values of some labels.
+
+    The key of a subject is those values in the order of `names`, or, where one of the labels names pods, None there.
+    """
+
+    names: tuple[str, ...]
+    queries: Queries
+    subjects: Mapping[tuple[str | None, ...], Subject]
+    pods: int | None = field(default=None)
+    """Where in `names` the label is whose values are names of pods."""
+
+    def gauge(self, expression: str) -> str:
+        """By the subjects' labels."""
+        return f"sum by ({', '.join(self.names)}) ({self._filled(expression)})"
+
+    def counter(self, expression: str, *more: str) -> str:
+        """By the subjects' labels and those of the sources, which may each restart."""
+        by = dict.fromkeys((*self.names, *self.queries.sources, *more))
+        return f"sum by ({', '.join(by)}) ({self._filled(expression)})"
+
+    def oldest(self) -> str:
+        return f"min by ({', '.join(self.names)}) (timestamp({self._filled(self.queries.age)}))"
+
+    def expressions(self) -> Iterator[tuple[str, str]]:
+        """What is asked for, and how: readings in the order of `Flow`; a time as its `bucket`, `sum` and `count`."""
+        yield "age", self.oldest()
+        for name, expression in self.queries.scalars.items():
+            if not expression.startswith("="):
+                yield name, self.counter(expression) if name.endswith("_total") else self.gauge(expression)
+        for name, histogram in self.queries.histograms.items():
+            yield from ((f"{name}.{part}", text) for part, text in self._parts(histogram))
+
+    def _parts(self, histogram: Distribution) -> Iterator[tuple[str, str]]:
+        if histogram.bucket is not None:
+            yield "bucket", self.counter(histogram.bucket, "le")
+        elif histogram.count is not None:
+            yield "count", self.counter(histogram.count)
+        yield "sum", self.counter(histogram.sum)
+
+    def _filled(self, expression: str) -> str:
+        if "{" not in expression:
+            expression += "{{selector}}"
+        return expression.replace("{selector}", ",".join(self._matchers()))
+
+    def _matchers(self) -> Iterator[str]:
+        for i, name in enumerate(self.names):
+            values = {key[i] for key in self.subjects}
+            if None in values or len(values) > LISTED:
+                yield f'{name}!=""'
+            elif len(values) == 1:
+                yield f"{name}={_quoted(str(values.pop()))}"
+            else:
+                yield f"{name}=~{_quoted('|'.join(sorted(re.escape(str(value)) for value in values)))}"
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def batches(subjects: Iterable[Subject]) -> list[Batch]:
+    """Subjects that differ in nothing but the values of their labels share a batch."""
+    groups: dict[object, list[Subject]] = {}
+    for subject in subjects:
+        names = tuple(sorted(subject.queries.labels))
+        kind = tuple(subject.queries.labels[name] == PODS for name in names)
+        same = replace(subject.queries, labels={})
+        groups.setdefault((names, kind, repr(same)), []).append(subject)
+    return [_batch(group) for group in groups.values()]
+
+
+def _batch(group: Sequence[Subject]) -> Batch:
+    labels = group[0].queries.labels
+    names = tuple(sorted(labels))
+    pods = next((i for i, name in enumerate(names) if labels[name] == PODS), None)
+    if pods is not None:
+        # All pods of all targets come in one answer; whose each is, the cluster knows.
+        return Batch(names, group[0].queries, {_key(names, s): s for s in group}, pods)
+    return Batch(names, group[0].queries, {_key(names, s): s for s in group})
+
+
+def _key(names: Sequence[str], subject: Subject) -> tuple[str | None, ...]:
+    values = (subject.queries.labels[name] for name in names)
+    return tuple(None if value == PODS else value for value in values)
+
+
+__all__ = ["Batch", "LostError", "PrometheusApi", "QueryError", "Sample", "Subject", "Vector", "batches"]
