@@ -10,6 +10,7 @@ from policies.cold_start import ColdStartSpec
 from policies.cooldown import CooldownSpec
 from policies.fcfs import FcfsSpec
 from policies.fixed import FixedSpec
+from policies.forecast import ForecastSpec
 from policies.fresh import FreshSpec
 from policies.hpa import HpaSpec
 from policies.keda import KedaSpec
@@ -29,6 +30,7 @@ PolicySpec = Annotated[
     | CooldownSpec
     | FcfsSpec
     | FixedSpec
+    | ForecastSpec
     | FreshSpec
     | HpaSpec
     | KedaSpec
@@ -44,7 +46,17 @@ PolicySpec = Annotated[
     Field(discriminator="kind"),
 ]
 
-AROUND = (BudgetSpec, ColdStartSpec, CooldownSpec, FreshSpec, MaximumSpec, PausedSpec, RateLimitedSpec, StabilizedSpec)
+AROUND = (
+    BudgetSpec,
+    ColdStartSpec,
+    CooldownSpec,
+    ForecastSpec,
+    FreshSpec,
+    MaximumSpec,
+    PausedSpec,
+    RateLimitedSpec,
+    StabilizedSpec,
+)
 """Policies around a policy: these name the union, which can only be known here."""
 
 for around in AROUND:
