@@ -223,19 +223,19 @@ def software() -> dict[str, str]:
     return found
 
 
-def vacant(folder: Path) -> None:
-    """Raise `ResultError` where `folder` is there and is neither empty nor an earlier result."""
-    if folder.exists() and not (folder / RECORD).exists() and (not folder.is_dir() or any(folder.iterdir())):
+def vacant(folder: Path, record: str = RECORD) -> None:
+    """Raise `ResultError` where `folder` is there and is neither empty nor an earlier result, told by its `record`."""
+    if folder.exists() and not (folder / record).exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ResultError(f"{folder}: something else than a result is there; choose another folder or remove it")
 
 
 @contextmanager
-def replacing(folder: Path) -> "Iterator[Path]":
+def replacing(folder: Path, record: str = RECORD) -> "Iterator[Path]":
     """A new folder to fill, which takes the place of `folder` when it is whole, and is gone if that fails.
 
     Raises `ResultError` where `folder` is there and is neither empty nor an earlier result.
     """
-    vacant(folder)
+    vacant(folder, record)
     folder.parent.mkdir(parents=True, exist_ok=True)
     new = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:

@@ -98,7 +98,7 @@ class Decided:
 
 def write_report(result: Result, path: str | Path) -> Path:
     """Write the report, whole or not at all; the same result gives the same bytes."""
-    page = _environment().get_template("report.html.j2").render(_page(result))
+    page = environment().get_template("report.html.j2").render(_page(result))
     write_whole(Path(path), page.encode())
     return Path(path)
 
@@ -106,24 +106,25 @@ def write_report(result: Result, path: str | Path) -> Path:
 def summary_html(result: Result) -> str:
     """The verdict and the tables, as a piece of HTML for a notebook."""
     parts = (
-        _environment().get_template(name).render(_summary(result)) for name in ("style.html.j2", "summary.html.j2")
+        environment().get_template(name).render(_summary(result)) for name in ("style.html.j2", "summary.html.j2")
     )
     return f'<div class="poolwright">{"".join(parts)}</div>'
 
 
 @cache
-def _environment() -> "Environment":
+def environment() -> "Environment":
+    """The templates of this folder; `unbroken` is one of their filters."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-    environment = Environment(
+    made = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["unbroken"] = unbroken
-    return environment
+    made.filters["unbroken"] = unbroken
+    return made
 
 
 def unbroken(words: str) -> str:
