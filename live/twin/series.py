@@ -1,0 +1,108 @@
+"""What a Prometheus has stored: samples of series, and which of them is shown at an instant."""
+
+import re
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from math import isnan
+from typing import NamedTuple
+
+LOOKBACK_S = 300.0
+"""How old a sample may be and still stand for its series: Prometheus's own default."""
+
+Labels = Mapping[str, str]
+
+
+class Matcher(NamedTuple):
+    label: str
+    act: str
+    """=, !=, =~ or !~."""
+    text: str
+
+
+class Sample(NamedTuple):
+    labels: Labels
+    """With `__name__` where the value is that of a metric."""
+    time_s: float
+    value: float
+
+
+class _Series(NamedTuple):
+    labels: dict[str, str]
+    samples: deque[tuple[float, float | None]]
+    """Time and value; None where the series ended."""
+
+
+@dataclass(slots=True)
+class SeriesStore:
+    keep: int = 64
+    """Samples kept of each series."""
+    _metrics: dict[str, dict[tuple[tuple[str, str], ...], _Series]] = field(default_factory=dict)
+
+    def add(self, metric: str, labels: Labels, time_s: float, value: float) -> None:
+        key = tuple(sorted(labels.items()))
+        series = self._metrics.setdefault(metric, {})
+        if key not in series:
+            series[key] = _Series({"__name__": metric, **labels}, deque(maxlen=self.keep))
+        series[key].samples.append((time_s, value))
+
+    def end(self, matching: Labels, time_s: float) -> None:
+        """The series with these labels are no longer scraped: they are gone at once, as after a stale marker."""
+        for series in self._all():
+            if matching.items() <= series.labels.items() and series.samples[-1][1] is not None:
+                series.samples.append((time_s, None))
+
+    def forget(self, before_s: float) -> None:
+        """Drop series whose last sample is older."""
+        for metric, series in self._metrics.items():
+            self._metrics[metric] = {key: one for key, one in series.items() if one.samples[-1][0] >= before_s}
+
+    def instant(self, matchers: list[Matcher], time_s: float, behind_s: float = 0.0) -> list[Sample]:
+        """The last sample of each series not older than the lookback; without the samples of the last `behind_s`."""
+        found = []
+        for series in self._matching(matchers):
+            last = next((s for s in reversed(series.samples) if s[0] <= time_s - behind_s), None)
+            if last is not None and last[1] is not None and last[0] > time_s - LOOKBACK_S:
+                found.append(Sample(series.labels, last[0], last[1]))
+        return found
+
+    def spans(
+        self, matchers: list[Matcher], time_s: float, range_s: float, behind_s: float = 0.0
+    ) -> list[tuple[Labels, list[tuple[float, float]]]]:
+        """The samples of each series in a range that ends now."""
+        found = []
+        for series in self._matching(matchers):
+            inside = [(t, v) for t, v in series.samples if v is not None and time_s - range_s < t <= time_s - behind_s]
+            if inside:
+                found.append((series.labels, inside))
+        return found
+
+    def _matching(self, matchers: list[Matcher]) -> Iterator[_Series]:
+        name = next((m.text for m in matchers if m.label == "__name__" and m.act == "="), None)
+        tests = [(m.label, _test(m)) for m in matchers if (m.label, m.act) != ("__name__", "=")]
+        source = self._all() if name is None else iter(self._metrics.get(name, {}).values())
+        return (one for one in source if all(test(one.labels.get(label, "")) for label, test in tests))
+
+    def _all(self) -> Iterator[_Series]:
+        return (one for series in self._metrics.values() for one in series.values())
+
+
+def _test(matcher: Matcher) -> Callable[[str], bool]:
+    if matcher.act in ("=", "!="):
+        return lambda value: (value == matcher.text) == (matcher.act == "=")
+    wanted = matcher.act == "=~"
+    if not re.search(r"[\\.+*?()\[\]{}^$]", matcher.text):
+        # Mostly the names of pods with bars between: many of them, so no regular expression.
+        words = frozenset(matcher.text.split("|"))
+        return lambda value: (value in words) == wanted
+    pattern = re.compile(matcher.text)
+    return lambda value: (pattern.fullmatch(value) is not None) == wanted
+
+
+def written(value: float) -> str:
+    """A value as Prometheus writes it."""
+    if isnan(value):
+        return "NaN"
+    if value in (float("inf"), float("-inf")):
+        return "+Inf" if value > 0 else "-Inf"
+    return str(int(value)) if value == int(value) and abs(value) < 1e15 else repr(value)
