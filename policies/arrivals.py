@@ -1,10 +1,10 @@
 """What the arrivals of the recent past say of those to come: their rate, its trend, and how bursty they are."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
-from math import sqrt
+from math import floor, sqrt
 
 SIZES = (1, 2, 4, 8)
 """Burstiness is looked at over so many intervals taken together."""
@@ -26,22 +26,70 @@ class Interval:
         return self.count / self.length_s
 
 
-@dataclass(frozen=True)
 class RecentArrivals:
-    """Counts of arrivals in intervals that follow one another, the oldest first; at least one, none of no length."""
+    """Counts of arrivals in intervals that follow one another.
 
-    intervals: tuple[Interval, ...]
+    An interval ends with the first reading of each `cell_s` of the clock, and with the last reading of all. So it
+    does not matter when the first reading was taken, and what was found of two intervals stays true while both are
+    kept.
+    """
 
-    @cached_property
+    def __init__(self, cell_s: float) -> None:
+        self._cell_s = cell_s
+        self._times_s: list[float] = []
+        self._totals: list[float] = []
+        self._counter = 0.0
+        self._cell: int | None = None
+        self._open = False
+        # By size, at each reading: how surprising the last so many intervals are after as many before them.
+        self._surprises: dict[int, list[float | None]] = {size: [] for size in SIZES}
+        self._dispersion: Mapping[float, float] | None = None
+
+    def see(self, taken_s: float, counter: float) -> None:
+        """Take in a later reading of the counter of all arrivals; one that went back was restarted from zero."""
+        total = 0.0
+        if self._times_s:
+            total = self._totals[-1] + (counter - self._counter if counter >= self._counter else counter)
+        # What is a hair before a cell is in it: times come from differences of clocks.
+        cell = floor(taken_s / self._cell_s + 1e-6)
+        if self._open:
+            self._drop(-1)
+        self._open, self._cell, self._counter = cell == self._cell, cell, counter
+        self._times_s.append(taken_s)
+        self._totals.append(total)
+        for size, found in self._surprises.items():
+            found.append(self._surprise(size))
+        self._dispersion = None
+
+    def forget(self, before_s: float) -> None:
+        """Drop readings taken before this time."""
+        while self._times_s and self._times_s[0] < before_s:
+            self._drop(0)
+            self._dispersion = None
+        if not self._times_s:
+            self._open, self._cell = False, None
+
+    def _drop(self, at: int) -> None:
+        del self._times_s[at], self._totals[at]
+        for found in self._surprises.values():
+            del found[at]
+
+    @property
+    def intervals(self) -> int:
+        """How many there are."""
+        return max(0, len(self._times_s) - 1)
+
+    @property
     def whole(self) -> Interval:
-        return _together(self.intervals)
+        """All together; there must be one."""
+        return self._from(0)
 
     def risen_per_s(self, last_s: float) -> float | None:
         """The rate over the last few seconds, where that is above the rate of all beyond chance; else None.
 
         Chance is three standard deviations. None too where the last interval is longer than `last_s`.
         """
-        recent = _together(self._within(last_s))
+        recent = self._from(bisect_left(self._times_s, self._times_s[-1] - last_s - 1e-6))
         expected = self.whole.rate_per_s * recent.length_s
         return recent.rate_per_s if self._beyond_chance(recent.count - expected, recent.count) else None
 
@@ -52,24 +100,28 @@ class RecentArrivals:
         Of the four quarters each must have had more than the one before, and the last more than the first beyond
         chance (three standard deviations). The least of the three steps counts: after a jump two of them are flat.
         """
-        quarters = _runs(self.intervals, len(self.intervals) // 4)[-4:]
-        if len(quarters) < 4:
+        size = self.intervals // 4
+        if not size:
             return 0.0
+        end = len(self._times_s) - 1
+        quarters = [self._between(i - size, i) for i in range(end - 3 * size, end + 1, size)]
         first, last = quarters[0], quarters[-1]
         variance = first.rate_per_s / first.length_s + last.rate_per_s / last.length_s
         if not self._beyond_chance(last.rate_per_s - first.rate_per_s, variance):
             return 0.0
         return max(0.0, min(_slope(a, b) for a, b in pairwise(quarters)))
 
-    @cached_property
+    @property
     def dispersion(self) -> Mapping[float, float]:
         """Index of dispersion (variance over mean) of counts, by length of interval in seconds; 1 for Poisson.
 
         What Poisson arrivals may well show by chance counts as 1 too. Lengths of which there are too few are left out.
         """
-        found = {n: _dispersion(_runs(self.intervals, n)) for n in SIZES}
-        each_s = self.whole.length_s / len(self.intervals)
-        return {n * each_s: index for n, index in found.items() if index is not None}
+        if self._dispersion is None:
+            each_s = self.whole.length_s / self.intervals
+            found = ((n * each_s, _dispersion(self._of_size(n))) for n in SIZES)
+            self._dispersion = {length_s: index for length_s, index in found if index is not None}
+        return self._dispersion
 
     def _beyond_chance(self, excess: float, poisson_variance: float) -> bool:
         """Whether arrivals as bursty as these would hardly ever show so much more."""
@@ -77,23 +129,28 @@ class RecentArrivals:
         # Dispersion is dear, and asked only where Poisson arrivals would hardly ever show so much.
         return deviations > CHANCE and deviations > CHANCE * sqrt(next(iter(self.dispersion.values()), 1.0))
 
-    def _within(self, last_s: float) -> Iterable[Interval]:
-        for interval in reversed(self.intervals):
-            last_s -= interval.length_s
-            if last_s < -1e-6:
-                return
-            yield interval
+    def _from(self, start: int) -> Interval:
+        return self._between(start, len(self._times_s) - 1)
 
+    def _between(self, start: int, end: int) -> Interval:
+        return Interval(self._times_s[end] - self._times_s[start], self._totals[end] - self._totals[start])
 
-def _together(intervals: Iterable[Interval]) -> Interval:
-    parts = tuple(intervals)
-    return Interval(sum(i.length_s for i in parts), sum(i.count for i in parts))
+    def _surprise(self, size: int) -> float | None:
+        """How many standard deviations more of the arrivals came in the last so many intervals than in as many before
+        them and them together at an even rate; None where there are too few, or no arrivals."""
+        start = len(self._times_s) - 1 - 2 * size
+        if start < 0:
+            return None
+        times_s, totals = self._times_s, self._totals
+        both = totals[-1] - totals[start]
+        if both <= 0.0:
+            return None
+        share = (times_s[-1] - times_s[start + size]) / (times_s[-1] - times_s[start])
+        return (totals[-1] - totals[start + size] - both * share) / sqrt(both * share * (1.0 - share))
 
-
-def _runs(intervals: Sequence[Interval], size: int) -> list[Interval]:
-    """So many intervals each time taken together; what is left over is the oldest. None where `size` is 0."""
-    starts = range(len(intervals) % size, len(intervals), size) if size else ()
-    return [_together(intervals[i : i + size]) for i in starts]
+    def _of_size(self, size: int) -> list[float]:
+        """The surprises of all runs of so many intervals, back from the last; what is left over is the oldest."""
+        return [s for s in self._surprises[size][: 2 * size - 1 : -size] if s is not None]
 
 
 def _slope(a: Interval, b: Interval) -> float:
@@ -101,19 +158,19 @@ def _slope(a: Interval, b: Interval) -> float:
     return 2.0 * (b.rate_per_s - a.rate_per_s) / (a.length_s + b.length_s)
 
 
-def _dispersion(intervals: Sequence[Interval]) -> float | None:
-    """Variance over mean of counts, from each interval and the next; None with fewer than four such pairs.
+def _dispersion(surprises: Sequence[float]) -> float | None:
+    """Variance over mean of counts, from how surprising each interval is after the one before; None for fewer than
+    four.
 
     Of the Poisson arrivals in two neighbouring intervals those in the second are a binomial part, whatever the rate.
     So the variance of how far off that part is, in its standard deviations, is 1 while the rate stays or drifts. One
     jump does not count: it is a change of load, which the rate follows; several are bursts. 1 too where it may be.
     """
-    surprises = [_surprise(a, b) for a, b in pairwise(intervals) if a.count + b.count > 0]
     if len(surprises) < 4:
         return None
-    usual = _without_jump(surprises)
+    usual = surprises if -min(surprises) <= JUMP >= max(surprises) else _without_jump(surprises)
     drift = sum(usual) / len(usual)
-    index = sum((s - drift) ** 2 for s in usual) / len(usual)
+    index = sum([(s - drift) ** 2 for s in usual]) / len(usual)
     return 1.0 if _may_be_chance(index, len(usual)) else index
 
 
@@ -125,12 +182,6 @@ def _may_be_chance(index: float, pairs: int) -> bool:
     """
     variance = 1.0 / (3.0 * pairs)
     return bool(abs(index ** (1.0 / 3.0) - (1.0 - variance)) <= 2.0 * sqrt(variance))
-
-
-def _surprise(a: Interval, b: Interval) -> float:
-    """How many standard deviations more of the arrivals came in the second interval than at an even rate."""
-    both, share = a.count + b.count, b.length_s / (a.length_s + b.length_s)
-    return (b.count - both * share) / sqrt(both * share * (1.0 - share))
 
 
 def _without_jump(surprises: Sequence[float]) -> list[float]:

@@ -7,26 +7,24 @@ takes to start, and checks its own prediction against the waits it sees.
 
 from collections import deque
 from dataclasses import dataclass, field, replace
-from math import ceil, sqrt
+from math import ceil, isfinite, sqrt
 from typing import Literal
 
 from pydantic import model_validator
 from pydantic.dataclasses import dataclass as checked
 
-from policies.arrivals import Interval, RecentArrivals
+from policies.arrivals import RecentArrivals
 from policies.decision import Decision, Reason
 from policies.observation import Observation, PoolReading
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits
-from policies.queues import GGC, servers_for_mean_response, servers_for_response, servers_for_wait
 from policies.queues.dispersion import effective_arrival_scv
+from policies.queues.erlang import MMC
+from policies.sizing import Load, Target, believed
 from policies.spec import STRICT, InnerFraction, NonNegative, PositiveSeconds, Seconds
 from policies.windows import Window
 
 TARGETS = ("wait_s", "response_s", "mean_response_s")
-
-LEAST_SCV, LARGEST_SCV = 0.001, 50.0
-"""Less variability is taken for none; more is not believed: that is a load that changes, which the rate follows."""
 
 ENOUGH = 100
 """So many services, or waits, must be seen before their mean and variability are believed."""
@@ -70,64 +68,24 @@ class FcfsSpec:
     def build(self, pools: Pools) -> "Fcfs":
         """The policy. Raises `ValueError` for a target that the service time known beforehand rules out."""
         for pool in pools.values():
-            stated = _stated(pool)
-            if self.wait_s is None and stated and stated[0] > 0:
-                self._check(pool.name, Load(rate_per_s=1e-6 / stated[0], service_s=stated[0], service_scv=stated[1]))
+            stated = stated_service(pool)
+            if stated and stated[0] > 0:
+                self._check(pool.name, *stated)
         return Fcfs(pools, self)
 
-    def _check(self, pool: str, hardly_any: "Load") -> None:
-        """Raise `ValueError` where even a request that is served at once misses the target."""
+    def _check(self, pool: str, service_s: float, service_scv: float) -> None:
         try:
-            self._servers_for_response(hardly_any)
+            self.target.check(service_s, service_scv)
         except ValueError as fault:
             raise ValueError(f"{pool}: {fault}") from fault
 
-    def servers(self, load: "Load") -> int:
-        """The fewest slots that meet the target, but no more than leave next to no wait.
-
-        Where services alone take longer than the target allows, or nearly so, more slots would buy nothing.
-        """
-        if self.wait_s is not None:
-            return _servers(load, self.wait_s, self.quantile)
-        hardly_any_wait = _servers(load, load.service_s / 10, self.quantile)
-        try:
-            return min(self._servers_for_response(load), hardly_any_wait)
-        except ValueError:
-            return hardly_any_wait
-
-    def _servers_for_response(self, load: "Load") -> int:
-        """Raises `ValueError` where no number of slots meets the target."""
-        known = (load.rate_per_s, load.service_s)
-        variability = (load.arrival_scv, load.service_scv)
-        if self.response_s is not None:
-            return servers_for_response(*known, self.response_s, self.quantile, *variability)
-        return servers_for_mean_response(*known, self.mean_response_s or 0.0, *variability)
-
     @property
-    def target_s(self) -> float:
-        return self.wait_s or self.response_s or self.mean_response_s or 0.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Load:
-    """What a pool has to bear."""
-
-    rate_per_s: float
-    service_s: float
-    service_scv: float
-    arrival_scv: float = 1.0
-
-    @property
-    def offered(self) -> float:
-        """Slots' worth of work."""
-        return self.rate_per_s * self.service_s
-
-    def corrected(self, factor: float) -> "Load":
-        """Mean waits are in proportion to the sum of the two SCVs (Allen and Cunneen 1978), so this scales both."""
-        return replace(
-            self,
-            arrival_scv=_believed(factor * self.arrival_scv),
-            service_scv=_believed(factor * self.service_scv),
+    def target(self) -> Target:
+        return Target(
+            wait_s=self.wait_s,
+            response_s=self.response_s,
+            mean_response_s=self.mean_response_s,
+            quantile=self.quantile,
         )
 
 
@@ -136,19 +94,28 @@ class Seen:
 
     def __init__(self, span_s: float) -> None:
         self.window = Window(span_s)
-        self._slots: deque[tuple[float, int | None]] = deque()
+        self.arrivals = RecentArrivals(span_s / INTERVALS)
+        self.spare: float | None = None
+        """Slots needed last time beyond those that were busy: there those needed now are looked for."""
+        self._times_s: deque[float] = deque()
+        self._slots: deque[int] = deque()
 
-    def see(self, observation: Observation, pool: PoolTraits) -> None:
-        self.window.see(observation, pool.name)
-        ready = _ready(observation.pools[pool.name])
-        self._slots.append((observation.time_s, None if ready is None else ready * pool.slots))
-        while self._slots[0][0] < observation.time_s - self.window.span_s:
+    def see(self, time_s: float, reading: PoolReading, pool: PoolTraits) -> None:
+        if self.window.take(time_s, reading.age_s, reading.total):
+            arrived = reading.total.arrived_total
+            if arrived is not None and isfinite(arrived):
+                self.arrivals.see(time_s - (reading.age_s or 0.0), arrived)
+        self.arrivals.forget(self.window.since_s)
+        self._times_s.append(time_s)
+        self._slots.append((_ready(reading) or 0) * pool.slots)
+        while self._times_s[0] < time_s - self.window.span_s:
+            self._times_s.popleft()
             self._slots.popleft()
 
     @property
     def least_slots(self) -> int:
         """Slots that were ready all the time; 0 where that is unknown."""
-        return min(slots or 0 for _, slots in self._slots)
+        return min(self._slots)
 
 
 @dataclass(slots=True)
@@ -165,6 +132,10 @@ class Fcfs:
         },
     )
     _seen: dict[str, Seen] = field(default_factory=dict, init=False)
+    _target: Target = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._target = self.spec.target
 
     @property
     def memory_s(self) -> float:
@@ -180,7 +151,7 @@ class Fcfs:
 
     def _decided(self, name: str, observation: Observation) -> Reason | str:
         seen = self._seen.setdefault(name, Seen(self.spec.window_s))
-        seen.see(observation, self.pools[name])
+        seen.see(observation.time_s, observation.pools[name], self.pools[name])
         wish = self._wish(self.pools[name], observation.pools[name], seen)
         if isinstance(wish, Reason):
             return self._held(wish, observation.pools[name].wanted, seen.window.covered_s)
@@ -190,9 +161,9 @@ class Fcfs:
         """The wish for one pool, or in words what is missing for one."""
         if reading.age_s is None or reading.age_s > self._oldest_s:
             return "nothing was read yet" if reading.age_s is None else f"the last reading is {reading.age_s:.0f} s old"
-        recent = _recent(seen.window)
-        service = _service(pool, seen.window)
-        if recent is None:
+        recent = seen.arrivals
+        service = measured_service(pool, seen.window)
+        if not recent.intervals:
             return "arrived_total was not read twice yet"
         if service is None:
             return "no service time is known: too few were seen and none is stated for the version"
@@ -201,16 +172,17 @@ class Fcfs:
             return Reason(0, f"no arrivals in {recent.whole.length_s:.0f} s")
         if service[0] <= 0:
             return Reason(1, f"{words}, services that take no time")
-        load = _felt(Load(rate_per_s=rate_per_s, service_s=service[0], service_scv=service[1]), recent)
+        load = felt(Load(rate_per_s=rate_per_s, service_s=service[0], service_scv=service[1]), recent)
         return self._size(pool, reading, seen, load, words)
 
     def _size(self, pool: PoolTraits, reading: PoolReading, seen: Seen, load: Load, words: str) -> Reason:
-        slots = self.spec.servers(load)
+        slots = self._target.slots(load, None if seen.spare is None else load.offered + seen.spare)
+        seen.spare = slots - 0.5 - load.offered
         words += f", service {load.service_s:.3g} s, SCV {load.arrival_scv:.2g} of arrivals and {load.service_scv:.2g}"
         words += " of services"
         factor = _longer_than_predicted(load, min(slots, seen.least_slots), seen.window)
         if factor > 1:
-            slots = self.spec.servers(load.corrected(factor))
+            slots = self._target.slots(load.corrected(factor), slots)
             words += f", both x {factor:.2g} for waits longer than predicted"
         words += f": {slots} slots"
         backlog = self._backlog(pool, reading, seen.window, load)
@@ -233,18 +205,20 @@ class Fcfs:
     def _backlog(self, pool: PoolTraits, reading: PoolReading, window: Window, load: Load) -> int:
         """Slots for what will still be queued when they are ready; they have as long again to work it off."""
         queued, ready = window.latest("queued"), _ready(reading)
-        if queued is None or ready is None:
+        usual = load.rate_per_s * self._target.time_s
+        if queued is None or ready is None or queued <= usual:
             return 0
-        usual = load.rate_per_s * self.spec.target_s
         ahead_s = self._ahead_s(pool)
-        # Replicas that are starting now will serve for half of that time, in the mean.
-        slots = (ready + (reading.starting or 0) / 2) * pool.slots
+        # Replicas that are starting now have half of their mean start-up before them, in the mean; those that drain
+        # take nothing from the queue.
+        serving = max(0.0, 1.0 - pool.startup_s / 2 / ahead_s) if ahead_s > 0 else 0.5
+        slots = (ready + (reading.starting or 0) * serving) * pool.slots
         grown = (load.offered - slots) * ahead_s / load.service_s
         # Where requests give up, a queue that could grow no longer does.
         left = queued + (min(grown, 0.0) if window.rate_per_s("abandoned_total") else grown)
         if min(queued, left) <= usual:
             return 0
-        return ceil((left - usual) * load.service_s / max(self.spec.target_s, ahead_s, load.service_s))
+        return ceil((left - usual) * load.service_s / max(self._target.time_s, ahead_s, load.service_s))
 
     def _held(self, wish: Reason, wanted: int | None, covered_s: float) -> Reason | str:
         """The wish, but no shrinking on the evidence of less than half a window; growing needs less."""
@@ -260,45 +234,31 @@ def _ready(reading: PoolReading) -> int | None:
     return reading.wanted if reading.ready is None else reading.ready
 
 
-def _servers(load: Load, wait_s: float, quantile: float) -> int:
-    return servers_for_wait(load.rate_per_s, load.service_s, wait_s, quantile, load.arrival_scv, load.service_scv)
-
-
-def _recent(window: Window) -> RecentArrivals | None:
-    """Arrivals in intervals of a 40th of the window, or as short as readings are; None before two readings."""
-    grown = window.growth("arrived_total", window.covered_s / INTERVALS)
-    return RecentArrivals(intervals) if (intervals := tuple(Interval(*i) for i in grown)) else None
-
-
-def _believed(scv: float) -> float:
-    return 0.0 if scv < LEAST_SCV else min(scv, LARGEST_SCV)
-
-
-def _stated(pool: PoolTraits) -> tuple[float, float] | None:
+def stated_service(pool: PoolTraits) -> tuple[float, float] | None:
     """Mean and squared coefficient of variation of the service time as known beforehand."""
     if pool.service_s is None:
         return None
-    return pool.service_s, 1.0 if pool.service_scv is None else _believed(pool.service_scv)
+    return pool.service_s, 1.0 if pool.service_scv is None else believed(pool.service_scv)
 
 
-def _service(pool: PoolTraits, window: Window) -> tuple[float, float] | None:
+def measured_service(pool: PoolTraits, window: Window) -> tuple[float, float] | None:
     """Mean and squared coefficient of variation of the service time: as seen, or as stated beforehand."""
     seen = window.histogram("service_s")
     if seen is None or seen.total < ENOUGH:
-        return _stated(pool)
-    return seen.mean() or 0.0, _believed(seen.scv() or 0.0)
+        return stated_service(pool)
+    return seen.mean() or 0.0, believed(seen.scv() or 0.0)
 
 
-def _felt(load: Load, recent: RecentArrivals) -> Load:
+def felt(load: Load, recent: RecentArrivals) -> Load:
     """The load with the variability of its arrivals as a queue of the usual size for it would feel it."""
     if recent.whole.count < ENOUGH:
         return load
-    known = {length_s: _believed(index) for length_s, index in recent.dispersion.items()}
+    known = {length_s: believed(index) for length_s, index in recent.dispersion.items()}
     if all(index == 1.0 for index in known.values()):
         return load
     servers = int(load.offered + sqrt(load.offered)) + 1
     felt = effective_arrival_scv(known, load.rate_per_s, load.service_s, servers, load.service_scv)
-    return replace(load, arrival_scv=_believed(felt))
+    return replace(load, arrival_scv=believed(felt))
 
 
 def _longer_than_predicted(load: Load, slots: int, window: Window) -> float:
@@ -310,5 +270,8 @@ def _longer_than_predicted(load: Load, slots: int, window: Window) -> float:
     if waits is None or waits.total < ENOUGH or load.offered >= slots:
         return 1.0
     mean_s = waits.mean() or 0.0
-    predicted = GGC(load.rate_per_s, load.service_s, slots, load.arrival_scv, load.service_scv)
-    return min(max(mean_s / (SCATTER * predicted.allen_cunneen_wait_s), 1.0), LARGEST_CORRECTION)
+    poisson_s = MMC(load.rate_per_s, load.service_s, slots).wait_s
+    predicted_s = poisson_s * 0.5 * (load.arrival_scv + load.service_scv)
+    if mean_s <= SCATTER * predicted_s:
+        return 1.0
+    return min(mean_s / (SCATTER * predicted_s), LARGEST_CORRECTION) if predicted_s > 0 else LARGEST_CORRECTION

@@ -1,13 +1,15 @@
 """Rates, means and variability over the recent past of one pool, computed alike in both worlds.
 
-Everything is computed anew from the readings in the window, never carried over from those that left it: a window
-that was fed the last `span_s` of readings gives the same bits as one that has always been there.
+Everything comes from the readings in the window, nothing is carried over from those that left it: a window that was
+fed the last `span_s` of readings gives the same bits as one that has always been there.
 """
 
 from collections import deque
 from collections.abc import Iterator
-from itertools import pairwise
-from math import isfinite
+from dataclasses import dataclass
+from itertools import pairwise, takewhile
+from math import inf, isfinite
+from typing import cast
 
 from policies.histogram import Histogram
 from policies.observation import Flow, Observation
@@ -21,20 +23,26 @@ class Window:
 
     def __init__(self, span_s: float) -> None:
         self.span_s = span_s
+        self.since_s = -inf
+        """Readings taken before were dropped."""
         self._readings: deque[tuple[float, Flow]] = deque()
+        self._followed: dict[str, _Unbroken] = {}
 
-    def see(self, observation: Observation, pool: str) -> None:
-        """Take in the pool's reading; one that was seen before is not counted again."""
-        reading = observation.pools[pool]
-        if reading.age_s is not None:
-            taken_s = observation.time_s - reading.age_s
-            if not self._readings or taken_s > self._readings[-1][0]:
-                self._readings.append((taken_s, reading.total))
+    def see(self, observation: Observation, pool: str) -> bool:
+        """Take in the pool's reading, and say whether it is new; one that was seen before is not counted again."""
+        return self.take(observation.time_s, observation.pools[pool].age_s, observation.pools[pool].total)
+
+    def take(self, time_s: float, age_s: float | None, flow: Flow) -> bool:
+        """Take in what was read so long before a moment, as `see` does."""
+        new = age_s is not None and (not self._readings or time_s - age_s > self._readings[-1][0])
+        if new and age_s is not None:
+            self._readings.append((time_s - age_s, flow))
         # Counted back from the last reading: a window as long as the time between two readings still holds both.
-        newest_s = self._readings[-1][0] if self._readings else observation.time_s
-        oldest_s = newest_s - self.span_s if newest_s >= observation.time_s - self.span_s else observation.time_s
-        while self._readings and self._readings[0][0] < oldest_s:
+        newest_s = self._readings[-1][0] if self._readings else time_s
+        self.since_s = newest_s - self.span_s if newest_s >= time_s - self.span_s else time_s
+        while self._readings and self._readings[0][0] < self.since_s:
             self._readings.popleft()
+        return new
 
     @property
     def covered_s(self) -> float:
@@ -59,21 +67,30 @@ class Window:
 
     def histogram(self, name: str, last_s: float | None = None) -> Histogram | None:
         """The values that were added in the last `last_s`; None where fewer than two readings have the histogram."""
+        if last_s is None and len(self._readings) > 1 and self._unbroken_since(name) <= self._readings[0][0]:
+            first, last = getattr(self._readings[0][1], name), getattr(self._readings[-1][1], name)
+            return cast(Histogram, last).since(first)
         kept: list[Histogram | None] = [getattr(flow, name) for _, flow in self._within(last_s)]
         known = [histogram for histogram in kept if histogram is not None]
         if len(known) < 2:
             return None
-        if all(a.total <= b.total and a.bounds is b.bounds for a, b in pairwise(known)):
-            return known[-1].since(known[0])
         parts = [after.since(before) for before, after in _segments(known)]
         return parts[0] if len(parts) == 1 else _together(parts)
+
+    def _unbroken_since(self, name: str) -> float:
+        """Since when each reading has gone on from the one before; infinite where the last lacks the histogram."""
+        followed = self._followed.setdefault(name, _Unbroken())
+        new = list(takewhile(lambda reading: reading[0] > followed.through_s, reversed(self._readings)))
+        for t, flow in reversed(new):
+            followed.see(t, getattr(flow, name))
+        return followed.since_s
 
     def latest(self, gauge: str) -> float | None:
         """A gauge at the last reading."""
         return getattr(self._readings[-1][1], gauge) if self._readings else None
 
     def _within(self, last_s: float | None) -> Iterator[tuple[float, Flow]]:
-        since_s = -float("inf") if last_s is None or not self._readings else self._readings[-1][0] - last_s
+        since_s = -inf if last_s is None or not self._readings else self._readings[-1][0] - last_s
         return ((t, flow) for t, flow in self._readings if t >= since_s)
 
     def _points(self, counter: str, last_s: float | None) -> Iterator[tuple[float, float]]:
@@ -96,6 +113,27 @@ class Window:
                     yield t - start[0], grown
                     start, grown = (t, value), 0.0
             before = value
+
+
+@dataclass(slots=True)
+class _Unbroken:
+    """How far back a histogram goes without a restart, new bounds, or a reading that lacks it."""
+
+    since_s: float = inf
+    through_s: float = -inf
+    _last: Histogram | None = None
+
+    def see(self, taken_s: float, histogram: Histogram | None) -> None:
+        if histogram is None:
+            self.since_s = inf
+        elif self._last is None or not _may_go_on(self._last, histogram):
+            self.since_s = taken_s
+        self.through_s, self._last = taken_s, histogram
+
+
+def _may_go_on(before: Histogram, after: Histogram) -> bool:
+    same = before.bounds is after.bounds or before.bounds == after.bounds
+    return same and before.total <= after.total
 
 
 def _segments(histograms: list[Histogram]) -> Iterator[tuple[Histogram, Histogram]]:

@@ -1,7 +1,5 @@
 """How fast the chance of a long wait falls before many servers: the one number of GI/G/c that is known exactly."""
 
-import sys
-
 from policies.queues.fit import Fit
 
 MOST_STEPS = 200
@@ -24,8 +22,9 @@ def decay(arrivals: Fit, services: Fit, utilization: float) -> float:
             break
         beyond = beyond or value > 0.0
         after = x - value / slope if slope > 0.0 else 2.0 * x
-        if beyond and not after < x * (1.0 - 4.0 * sys.float_info.epsilon):
-            break
+        # The next step would be as long as the square of this one.
+        if beyond and x - after <= 1e-7 * min(x, pole - x):
+            return 1.0 / min(x, after)
         x = min(after, 0.5 * (x + pole)) if after > x else max(after, 0.5 * x)
         if pole - x <= 1e-14 * x:
             return 1.0 / pole

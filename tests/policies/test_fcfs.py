@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from policies.decision import Decision
-from policies.fcfs import Fcfs, FcfsSpec, Load
+from policies.fcfs import Fcfs, FcfsSpec
 from policies.histogram import Histogram
 from policies.observation import Observation, PoolReading
 from policies.pool import PoolTraits
 from policies.queues import servers_for_wait
+from policies.sizing import Load
 from policies.testing import seen, traits
 
 TICK_S = 15.0
@@ -117,7 +118,7 @@ def test_batches_need_more_than_single_arrivals() -> None:
 @pytest.mark.parametrize("response_s", [14.0, 14.98])
 def test_a_response_that_services_nearly_take_by_themselves_leaves_next_to_no_wait(response_s: float) -> None:
     load = Load(rate_per_s=2.0, service_s=5.0, service_scv=1.0)
-    assert FcfsSpec(response_s=response_s).servers(load) == FcfsSpec(wait_s=0.5).servers(load)
+    assert FcfsSpec(response_s=response_s).target.slots(load) == FcfsSpec(wait_s=0.5).target.slots(load)
 
 
 def test_a_response_that_cannot_be_had_any_more_leaves_next_to_no_wait() -> None:
@@ -146,7 +147,7 @@ def test_what_is_harder_to_serve_never_wants_fewer(
 ) -> None:
     load = Load(rate_per_s=rate, service_s=service_s, service_scv=service_scv, arrival_scv=arrival_scv)
     harder = [replace(load, **{what: getattr(load, what) * times}) for what in ("rate_per_s", "service_s")]
-    assert all(WAIT.servers(load) <= WAIT.servers(h) for h in [*harder, load.corrected(times)])
+    assert all(WAIT.target.slots(load) <= WAIT.target.slots(h) for h in [*harder, load.corrected(times)])
 
 
 @settings(deadline=None, max_examples=30)
@@ -154,8 +155,8 @@ def test_what_is_harder_to_serve_never_wants_fewer(
 def test_a_harder_target_never_wants_fewer(wait_s: float, more_s: float, often: float, oftener: float) -> None:
     often, oftener = sorted((often, oftener))
     load = Load(rate_per_s=3.0, service_s=5.0, service_scv=1.5, arrival_scv=1.2)
-    easy = FcfsSpec(wait_s=wait_s + more_s, quantile=often).servers(load)
-    assert easy <= FcfsSpec(wait_s=wait_s, quantile=oftener).servers(load)
+    easy = FcfsSpec(wait_s=wait_s + more_s, quantile=often).target.slots(load)
+    assert easy <= FcfsSpec(wait_s=wait_s, quantile=oftener).target.slots(load)
 
 
 # Steady in a steady load, quick in a new one.

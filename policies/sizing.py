@@ -1,0 +1,115 @@
+"""How many slots a load needs for a target on its waits or responses, and how much load so many slots bear."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from policies.queues import GGC, MMC, fewest, servers_for_mean_response, servers_for_response
+
+LEAST_SCV, LARGEST_SCV = 0.001, 50.0
+"""Less variability is taken for none; more is not believed: that is a load that changes, which the rate follows."""
+
+NEXT_TO_NO_WAIT = 0.1
+"""Of a mean service: waiting less than that buys nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Load:
+    """What a pool has to bear."""
+
+    rate_per_s: float
+    service_s: float
+    service_scv: float
+    arrival_scv: float = 1.0
+
+    @property
+    def offered(self) -> float:
+        """Slots' worth of work."""
+        return self.rate_per_s * self.service_s
+
+    def corrected(self, factor: float) -> "Load":
+        """Mean waits are in proportion to the sum of the two SCVs (Allen and Cunneen 1978), so this scales both."""
+        return replace(
+            self,
+            arrival_scv=believed(factor * self.arrival_scv),
+            service_scv=believed(factor * self.service_scv),
+        )
+
+
+def believed(scv: float) -> float:
+    return 0.0 if scv < LEAST_SCV else min(scv, LARGEST_SCV)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A share `quantile` starts within `wait_s`, or is answered within `response_s`; or a mean response. One of them.
+
+    `response_s` and `mean_response_s` count as met too where a share `quantile` waits less than a tenth of a mean
+    service: where services alone take longer than the target allows, or nearly so, more slots would buy nothing.
+    """
+
+    wait_s: float | None = None
+    response_s: float | None = None
+    mean_response_s: float | None = None
+    quantile: float = 0.95
+
+    @property
+    def time_s(self) -> float:
+        return self.wait_s or self.response_s or self.mean_response_s or 0.0
+
+    def check(self, service_s: float, service_scv: float) -> None:
+        """Raises `ValueError` where even a request that is served at once misses the target."""
+        hardly_any = (1e-6 / service_s, service_s)
+        if self.response_s is not None:
+            servers_for_response(*hardly_any, self.response_s, self.quantile, 1.0, service_scv)
+        elif self.mean_response_s is not None:
+            servers_for_mean_response(*hardly_any, self.mean_response_s)
+
+    def met(self, queue: MMC | GGC) -> bool:
+        beyond = 1.0 - self.quantile
+        if self.wait_s is not None:
+            return queue.wait_tail(self.wait_s) <= beyond
+        if queue.wait_tail(NEXT_TO_NO_WAIT * queue.service_s) <= beyond:
+            return True
+        if self.response_s is not None:
+            return queue.response_tail(self.response_s) <= beyond
+        return queue.response_s <= (self.mean_response_s or 0.0)
+
+    def slots(self, load: Load, near: float | None = None) -> int:
+        """The fewest slots that meet the target; 0 where nothing arrives.
+
+        `near` is where to look first. Never fewer for more load, for arrivals that are burstier or, with a target on
+        waits or the mean, for services that vary more: bursts of constant services keep together and may wait longer
+        than those of variable ones, and what is measured of variability is not known so well as to count on that.
+        """
+        if load.rate_per_s <= 0.0:
+            return 0
+        step = None if near is None else 1
+        spread = math.sqrt(load.offered * (load.arrival_scv + load.service_scv) / (1.0 + load.service_scv))
+        return fewest(self._meets(load), load.offered, load.offered + spread if near is None else near, step)
+
+    def rate_per_s(self, slots: int, service_s: float, service_scv: float, arrival_scv: float = 1.0) -> float:
+        """The most arrivals a second, to 6 digits, of which `slots` slots meet the target; 0 for no slots."""
+        low, high = 0.0, slots / service_s
+        while high - low > 1e-6 * high:
+            middle = 0.5 * (low + high)
+            load = Load(rate_per_s=middle, service_s=service_s, service_scv=service_scv, arrival_scv=arrival_scv)
+            low, high = (middle, high) if self._meets(load)(slots) else (low, middle)
+        return low
+
+    def _meets(self, load: Load) -> Callable[[int], bool]:
+        """Whether so many slots, enough to bear the load, meet the target."""
+        steady = self.response_s is None and load.arrival_scv > 1.0 and load.service_scv > 0.0
+
+        def meets(slots: int) -> bool:
+            if not self.met(_queue(load, slots, load.service_scv)):
+                return False
+            return not steady or self.met(_queue(load, slots, 0.0))
+
+        return meets
+
+
+def _queue(load: Load, slots: int, service_scv: float) -> MMC | GGC:
+    if load.arrival_scv == 1.0 and service_scv == 1.0:
+        return MMC(load.rate_per_s, load.service_s, slots)
+    return GGC(load.rate_per_s, load.service_s, slots, load.arrival_scv, service_scv)
