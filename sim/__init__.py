@@ -2,20 +2,25 @@
 
 result = sim.simulate(sim.load("scenarios/customer-service.yaml"))
 result.pools, result.summary, result.decisions      # tidy pandas tables
+
+comparison = sim.compare(result.scenario, ["scenarios/policies/hpa.yaml", "scenarios/policies/kpa.yaml"])
+comparison.verdicts, comparison.tables, comparison.plot_frontier()
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from sim.comparing import compare
+    from sim.comparison import Comparison
     from sim.result import Result, read
     from sim.run import simulate
     from sim.scenario import Scenario, load
 
-__all__ = ["Result", "Scenario", "load", "read", "simulate"]
+__all__ = ["Comparison", "Result", "Scenario", "compare", "load", "read", "simulate"]
 
 _WHERE = {"Result": "sim.result", "Scenario": "sim.scenario", "load": "sim.scenario", "read": "sim.result"}
-_WHERE |= {"simulate": "sim.run"}
+_WHERE |= {"simulate": "sim.run", "compare": "sim.comparing", "Comparison": "sim.comparison"}
 
 
 def __getattr__(name: str) -> object:

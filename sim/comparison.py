@@ -163,6 +163,18 @@ class Comparison:
 
         return frontier(self, ax)
 
+    def save_figures(self, folder: str | Path) -> list[Path]:
+        """Write the frontier into a folder as PNG (150 dpi) and as SVG, and report.html beside it."""
+        from sim.files import write_whole
+        from sim.plotstyle import png, svg
+        from sim.report.comparison import comparison_page
+
+        drawn = self.plot_frontier()
+        files = {"frontier.png": png(drawn), "frontier.svg": svg(drawn), "report.html": comparison_page(self).encode()}
+        for name, content in files.items():
+            write_whole(Path(folder) / name, content)
+        return [Path(folder) / name for name in files]
+
     def to_json(self) -> dict[str, Any]:
         """One object for programs; infinite and unknown figures are null."""
         return {

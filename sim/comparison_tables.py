@@ -32,19 +32,15 @@ def grids(comparison: Comparison) -> Iterator[Grid]:
     slo = comparison.scenario.slo
     asked = f" (SLO: {percent(slo.quantile)} answered within {seconds(slo.response_s)})" if slo else ""
     shown = _shown(comparison)
-    answers = [name for name in shown if name in OF_REQUESTS]
-    replicas = [name for name in shown if name not in OF_REQUESTS]
-    yield _figures(comparison, f"Response time of all requests{asked}", answers)
-    grid = _figures(comparison, "Replicas; scale events and reversals for a pool and hour", replicas)
+    parts = [name for name in shown if name in OF_REQUESTS], [name for name in shown if name not in OF_REQUESTS]
+    yield _figures(comparison, f"Response time of all requests{asked}", parts[0])
+    grid = _figures(comparison, "Replicas; scale events and reversals for a pool and hour", parts[1])
     if comparison.clairvoyant is not None:
         gaps = [(name, [*cells, _gap(comparison, name)]) for name, cells in grid.rows]
         grid = Grid(grid.title, [*grid.columns, "gap to the clairvoyant"], gaps)
     yield grid
-    yield Grid(
-        f"Differences from {comparison.reference}",
-        [*(MEASURES[name].title for name in shown), f"{MEASURES[comparison.price].title}, relative"],
-        [(n, _differences(comparison, n, shown)) for n in comparison.by_price if n != comparison.reference],
-    )
+    for what, measures in zip(("response time", "replicas"), parts, strict=True):
+        yield _differences(comparison, f"Differences from {comparison.reference}: {what}", measures)
 
 
 def _figures(comparison: Comparison, title: str, shown: Sequence[str]) -> Grid:
@@ -71,12 +67,21 @@ def _gap(comparison: Comparison, name: str) -> tuple[str, str]:
     return _signed(comparison.paired[name, comparison.clairvoyant][comparison.price].relative, "%")
 
 
-def _differences(comparison: Comparison, name: str, shown: Sequence[str]) -> list[tuple[str, str]]:
-    found = comparison.paired[name, comparison.reference]
-    absolute = [_signed(found[m].absolute, MEASURES[m].unit) for m in shown]
+def _differences(comparison: Comparison, title: str, shown: Sequence[str]) -> Grid:
+    """Less the reference's; of the price also as a share of the reference's."""
+    columns = [MEASURES[name].title for name in shown]
+    rows = [
+        (name, [_signed(comparison.paired[name, comparison.reference][m].absolute, MEASURES[m].unit) for m in shown])
+        for name in comparison.by_price
+        if name != comparison.reference
+    ]
     # The difference of two shares is told in points, lest it be taken for a share of one of them.
-    points = [(value.replace("%", "points"), half.replace("%", "points")) for value, half in absolute]
-    return [*points, _signed(found[comparison.price].relative, "%")]
+    rows = [(n, [(v.replace("%", "points"), half.replace("%", "points")) for v, half in cells]) for n, cells in rows]
+    if (price := comparison.price) in shown:
+        columns.append(f"{MEASURES[price].title}, relative")
+        shares = {name: comparison.paired[name, comparison.reference][price].relative for name, _ in rows}
+        rows = [(name, [*cells, _signed(shares[name], "%")]) for name, cells in rows]
+    return Grid(title, columns, rows)
 
 
 def _signed(e: Estimate, unit: str) -> tuple[str, str]:

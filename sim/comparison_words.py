@@ -26,7 +26,7 @@ def plus_minus(e: Estimate, unit: str = "", *, sign: str = "") -> str:
     if not math.isfinite(half) or half == 0:
         plain = percent(e.value) if unit == "%" else number(e.value, 4) + (f" {unit}" if unit else "")
         return ("+" if sign and e.value > 0 else "") + plain
-    decimals = min(max(0, (1 if scale * half >= 1 else 0) - math.floor(math.log10(scale * half))), 4)
+    decimals = min(max(0, 1 - math.floor(math.log10(scale * half))), 4)
     value, spread = (f"{scale * x:,.{decimals}f}" for x in (e.value, half))
     return f"{'+' if sign and e.value > 0 else ''}{value} {PLUS_MINUS} {spread}{f' {unit}' if unit else ''}"
 
@@ -128,6 +128,9 @@ def notes(comparison: Comparison) -> Iterator[str]:
     elif comparison.scenario.replications > 1 and comparison.replications < FEW:
         few = f"{comparison.replications} replications make wide intervals"
         yield f"{few}; with --replications {FEW} or more they narrow"
+    for name, found in comparison.figures.items():
+        if found["scale_events_per_pool_hour"].value == 0 and comparison.policies[name].kind != "fixed":
+            yield f"{name} never changed a number of replicas; `poolwright explain` tells why"
     if comparison.price == "replica_hours":
         yield "no replica has a price (cost_per_hour): policies are compared by replica-hours"
 

@@ -1,10 +1,13 @@
 """What happened in one run, tick by tick: the journal that a simulated control loop writes."""
 
+from collections import deque
 from collections.abc import Mapping
+from math import nan
 from typing import NamedTuple
 
 from policies.decision import Reason
 from policies.loop import Turn
+from policies.observation import PoolReading
 from sim.cluster import Cluster, Counter
 from sim.columns import Columns
 from sim.environment import Environment
@@ -47,6 +50,11 @@ class DecisionRow(NamedTuple):
     because: str
     limits: str
     target: int | None
+    age_s: float
+    """Of the reading that the policy was shown; nan where nothing was ever read."""
+
+
+RECENT = 10
 
 
 class History:
@@ -58,15 +66,20 @@ class History:
         self._pools = pools
         self.rows = {pool: Columns(PoolRow) for pool in pools}
         self.decisions = Columns(DecisionRow)
+        self.recent: deque[Turn] = deque(maxlen=RECENT)
+        """The last turns, whole: what was seen is not kept otherwise."""
 
     def write(self, turn: Turn) -> None:
         self.look()
+        self.recent.append(turn)
         now, seen = self._env.now, turn.observation.pools
         for pool, reason in turn.decision.reasons.items():
-            self.decisions.append(_decided(now, pool, seen[pool].wanted, reason))
+            self.decisions.append(_decided(now, pool, seen[pool], reason))
         for pool, why in turn.decision.kept.items():
-            wanted = seen[pool].wanted
-            self.decisions.append(DecisionRow(now, pool, wanted, None, why, "", wanted))
+            wanted, age_s = seen[pool].wanted, seen[pool].age_s
+            self.decisions.append(
+                DecisionRow(now, pool, wanted, None, why, "", wanted, nan if age_s is None else age_s)
+            )
 
     def look(self) -> None:
         """Write down the state of every pool as it is now."""
@@ -88,6 +101,7 @@ KEPT = Counter.BUSY + 1
 """The first counters of `Cluster.look`, up to the time spent serving, are those of a row."""
 
 
-def _decided(time_s: float, pool: str, before: int | None, reason: Reason) -> DecisionRow:
+def _decided(time_s: float, pool: str, seen: PoolReading, reason: Reason) -> DecisionRow:
     limits = "; ".join([f"{x.by}: {x.before} -> {x.after}, {x.why}" for x in reason.limits]) if reason.limits else ""
-    return DecisionRow(time_s, pool, before, reason.wish, reason.because, limits, reason.final)
+    age_s = nan if seen.age_s is None else seen.age_s
+    return DecisionRow(time_s, pool, seen.wanted, reason.wish, reason.because, limits, reason.final, age_s)

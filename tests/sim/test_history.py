@@ -44,6 +44,6 @@ def test_a_decision_is_written_with_its_wish_its_limits_and_what_was_kept() -> N
     reason = Reason(9, "load", (Limit("bounds", 9, 5, "at most 5"), Limit("rate", 5, 3, "one at a time")))
     history.write(Turn(shown, Decision({"m/v1": reason}, {"m/v2": "nothing was read"}), {}))
     assert history.decisions[-2:] == [
-        DecisionRow(3.0, "m/v1", 2, 9, "load", "bounds: 9 -> 5, at most 5; rate: 5 -> 3, one at a time", 3),
-        DecisionRow(3.0, "m/v2", None, None, "nothing was read", "", None),
+        DecisionRow(3.0, "m/v1", 2, 9, "load", "bounds: 9 -> 5, at most 5; rate: 5 -> 3, one at a time", 3, 0.0),
+        DecisionRow(3.0, "m/v2", None, None, "nothing was read", "", None, 0.0),
     ]
