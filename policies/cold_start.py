@@ -127,7 +127,7 @@ def _awaited(reading: PoolReading, new: Between | None) -> str:
     if (reading.wanted if reading.ready is None else reading.ready) != 0:
         return ""
     if reading.total.queued:
-        return f"{reading.total.queued:g} requests are waiting before no replica"
+        return f"{reading.total.queued:g} waiting before no replica"
     if new is not None and new.arrivals_per_s:
-        return f"{new.arrivals_per_s * new.length_s:g} requests arrived at no replica"
+        return f"{new.arrivals_per_s * new.length_s:g} arrived at no replica"
     return ""

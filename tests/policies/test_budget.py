@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from itertools import cycle
+from pathlib import Path
 from time import process_time
 from typing import Any
 
@@ -20,6 +21,7 @@ from policies.decision import Decision, Reason
 from policies.fixed import FixedSpec
 from policies.observation import Observation, PoolReading
 from policies.policy import Policy, Readings
+from policies.specfile import read
 from policies.stabilized import Stabilized
 from policies.testing import traits
 
@@ -272,6 +274,17 @@ def test_a_stabilized_policy_inside_stays_within_it() -> None:
 def test_a_budget_that_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         BudgetSpec(policy=FixedSpec(), **fields).build(POOLS)
+
+
+def test_the_example_puts_one_around_the_other() -> None:
+    example = Path(__file__).parents[2] / "scenarios" / "policies" / "limits.yaml"
+    spec, kinds = read(BudgetSpec, example), ["budget"]
+    inner: Any = spec.policy
+    while hasattr(inner, "policy"):
+        kinds.append(inner.kind)
+        inner = inner.policy
+    assert kinds == ["budget", "paused", "fresh", "rate_limited", "cooldown", "cold_start"]
+    assert [policy.kind for policy in inner.policies] == ["fcfs", "schedule"]
 
 
 def test_a_budget_of_nothing_given_is_refused() -> None:
