@@ -1,0 +1,140 @@
+"""The load of one pool as it was seen, and as it will be when a replica that is started now is ready."""
+
+from collections import deque
+from dataclasses import dataclass, replace
+from math import ceil, isfinite, log, sqrt
+
+from policies.arrivals import RecentArrivals
+from policies.decision import Reason
+from policies.observation import PoolReading
+from policies.pool import PoolTraits
+from policies.queues.dispersion import effective_arrival_scv
+from policies.sizing import Load, believed
+from policies.windows import Window
+
+ENOUGH = 100
+"""So many services, or waits, must be seen before their mean and variability are believed."""
+
+INTERVALS = 40
+"""The window is looked at in so many parts, or in as many as there are readings."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looking:
+    """How far back and ahead a policy looks; `horizon_s` None is the pool's start-up time (95 % quantile)."""
+
+    window_s: float
+    rate_window_s: float
+    horizon_s: float | None = None
+
+    @property
+    def oldest_s(self) -> float:
+        """No reading older than this is acted on."""
+        return 2 * self.rate_window_s
+
+    def ahead_s(self, pool: PoolTraits) -> float:
+        return pool.startup_p95_s if self.horizon_s is None else self.horizon_s
+
+
+class Seen:
+    """What was seen of one pool in the window."""
+
+    def __init__(self, looking: Looking) -> None:
+        self.looking = looking
+        self.window = Window(looking.window_s)
+        self.arrivals = RecentArrivals(looking.window_s / INTERVALS)
+        self.spare: float | None = None
+        """Slots needed last time beyond those that were busy: there those needed now are looked for."""
+        self._times_s: deque[float] = deque()
+        self._slots: deque[int] = deque()
+
+    def see(self, time_s: float, reading: PoolReading, pool: PoolTraits) -> None:
+        if self.window.take(time_s, reading.age_s, reading.total):
+            arrived = reading.total.arrived_total
+            if arrived is not None and isfinite(arrived):
+                self.arrivals.see(time_s - (reading.age_s or 0.0), arrived)
+        self.arrivals.forget(self.window.since_s)
+        self._times_s.append(time_s)
+        self._slots.append((ready(reading) or 0) * pool.slots)
+        while self._times_s[0] < time_s - self.looking.window_s:
+            self._times_s.popleft()
+            self._slots.popleft()
+
+    @property
+    def least_slots(self) -> int:
+        """Slots that were ready all the time; 0 where that is unknown."""
+        return min(self._slots)
+
+    def load(self, pool: PoolTraits, reading: PoolReading) -> tuple[Load, str] | str:
+        """The load to come and how that came about; or in words what is missing to know it."""
+        if reading.age_s is None or reading.age_s > self.looking.oldest_s:
+            return "nothing was read yet" if reading.age_s is None else f"the last reading is {reading.age_s:.0f} s old"
+        service = measured_service(pool, self.window)
+        if not self.arrivals.intervals:
+            return "arrived_total was not read twice yet"
+        if service is None:
+            return "no service time is known: too few were seen and none is stated for the version"
+        rate_per_s, words = self._rate(pool)
+        load = Load(rate_per_s=max(rate_per_s, 0.0), service_s=service[0], service_scv=service[1])
+        if rate_per_s <= 0:
+            return load, f"no arrivals in {self.arrivals.whole.length_s:.0f} s"
+        return (felt(load, self.arrivals), words) if load.service_s > 0 else (load, words)
+
+    def _rate(self, pool: PoolTraits) -> tuple[float, str]:
+        """Arrivals per second at the moment when a replica started now would be ready, and how that came about."""
+        recent = self.arrivals
+        risen = (recent.risen_per_s(self.looking.rate_window_s / n) or 0.0 for n in (1, 2, 4))
+        now, ahead_s = max(recent.whole.rate_per_s, *risen), self.looking.ahead_s(pool)
+        coming = now + recent.growth_per_s2 * ahead_s
+        if coming > now:
+            return coming, f"{now:.3g} arrivals/s, rising to {coming:.3g} in {ahead_s:.0f} s"
+        return now, f"{now:.3g} arrivals/s"
+
+    def held(self, wish: Reason, wanted: int | None) -> Reason | str:
+        """The wish, but no shrinking on the evidence of less than half a window; growing needs less."""
+        covered_s = self.window.covered_s
+        if covered_s >= self.looking.window_s / 2 or (wanted is not None and wish.final >= wanted):
+            return wish
+        if wanted is None:
+            return f"only {covered_s:.0f} s were seen, and not how many replicas are wanted"
+        return wish.limited("evidence", wanted, f"only {covered_s:.0f} s were seen")
+
+
+def ready(reading: PoolReading) -> int | None:
+    """Replicas that are ready; as many as are wanted where only that is known."""
+    return reading.wanted if reading.ready is None else reading.ready
+
+
+def stated_service(pool: PoolTraits) -> tuple[float, float] | None:
+    """Mean and squared coefficient of variation of the service time as known beforehand."""
+    if pool.service_s is None:
+        return None
+    return pool.service_s, 1.0 if pool.service_scv is None else believed(pool.service_scv)
+
+
+def measured_service(pool: PoolTraits, window: Window) -> tuple[float, float] | None:
+    """Mean and squared coefficient of variation of the service time: as seen, or as stated beforehand."""
+    seen = window.histogram("service_s")
+    if seen is None or seen.total < ENOUGH:
+        return stated_service(pool)
+    return seen.mean() or 0.0, believed(seen.scv() or 0.0)
+
+
+def felt(load: Load, recent: RecentArrivals) -> Load:
+    """The load with the variability of its arrivals as a queue of the usual size for it would feel it."""
+    if recent.whole.count < ENOUGH:
+        return load
+    known = {length_s: believed(index) for length_s, index in recent.dispersion.items()}
+    if all(index == 1.0 for index in known.values()):
+        return load
+    servers = int(load.offered + sqrt(load.offered)) + 1
+    index = effective_arrival_scv(known, load.rate_per_s, load.service_s, servers, load.service_scv)
+    return replace(load, arrival_scv=believed(index))
+
+
+def rounded_up(number: float, share: float) -> float:
+    """The next of a row of numbers that grow by this share each; 0 stays 0.
+
+    So that an answer that is dear to find is looked for anew only when what it rests on changed by as much.
+    """
+    return (1.0 + share) ** ceil(log(number) / log(1.0 + share) - 1e-9) if number > 0 else 0.0
