@@ -3,11 +3,11 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from live.presets import PODS, Distribution, Queries
-from live.transport import LostError, Transport
+from live.transport import Transport
 
 LISTED = 50
 """A query names up to so many values of a label; with more it takes every series that has the label."""
@@ -76,16 +76,35 @@ class Subject:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Subjects that are asked for in the same queries, and told apart by the values of some labels.
-
-    The key of a subject is those values in the order of `names`, or, where one of the labels names pods, None there.
-    """
+    """Subjects that are asked for in the same queries, and told apart by the values of some labels."""
 
     names: tuple[str, ...]
-    queries: Queries
-    subjects: Mapping[tuple[str | None, ...], Subject]
-    pods: int | None = field(default=None)
-    """Where in `names` the label is whose values are names of pods."""
+    subjects: tuple[Subject, ...]
+    pod_label: str | None
+    """The one of `names` whose values are names of pods: all pods come in one answer, and the cluster says whose."""
+    _index: Mapping[tuple[str | None, ...], Subject]
+
+    @classmethod
+    def of(cls, subjects: Sequence[Subject]) -> "Batch":
+        """Of subjects that differ in nothing but the values of their labels."""
+        labels = subjects[0].queries.labels
+        pod_label = next((name for name, value in labels.items() if value == PODS), None)
+        names = tuple(sorted(labels))
+        index = {_key(names, s.queries.labels, s.pool if pod_label else None): s for s in subjects}
+        return cls(names, tuple(subjects), pod_label, index)
+
+    @property
+    def queries(self) -> Queries:
+        return self.subjects[0].queries
+
+    def subject_of(self, labels: Mapping[str, str], pools: Mapping[str, Sequence[str]]) -> Subject | None:
+        """Whose sample that is; `pools` are those in which there is a pod of a name. None where it is nobody's."""
+        if self.pod_label is None:
+            return self._index.get(_key(self.names, labels, None))
+        pod = labels.get(self.pod_label, "")
+        known = {**labels, self.pod_label: PODS}
+        keys = (_key(self.names, known, pool) for pool in pools.get(pod, ()))
+        return next((self._index[key] for key in keys if key in self._index), None)
 
     def gauge(self, expression: str) -> str:
         """By the subjects' labels."""
@@ -121,14 +140,19 @@ class Batch:
         return expression.replace("{selector}", ",".join(self._matchers()))
 
     def _matchers(self) -> Iterator[str]:
-        for i, name in enumerate(self.names):
-            values = {key[i] for key in self.subjects}
-            if None in values or len(values) > LISTED:
+        for name in self.names:
+            values = {subject.queries.labels[name] for subject in self.subjects}
+            if name == self.pod_label or len(values) > LISTED:
                 yield f'{name}!=""'
             elif len(values) == 1:
-                yield f"{name}={_quoted(str(values.pop()))}"
+                yield f"{name}={_quoted(values.pop())}"
             else:
-                yield f"{name}=~{_quoted('|'.join(sorted(re.escape(str(value)) for value in values)))}"
+                yield f"{name}=~{_quoted('|'.join(sorted(map(_literal, values))))}"
+
+
+def _literal(text: str) -> str:
+    """As a regular expression, in which Prometheus (RE2) allows fewer escapes than Python writes."""
+    return re.sub(r"[\\.+*?()|\[\]{}^$]", r"\\\g<0>", text)
 
 
 def _quoted(text: str) -> str:
@@ -144,22 +168,8 @@ def batches(subjects: Iterable[Subject]) -> list[Batch]:
         kind = tuple(subject.queries.labels[name] == PODS for name in names)
         same = replace(subject.queries, labels={})
         groups.setdefault((names, kind, repr(same)), []).append(subject)
-    return [_batch(group) for group in groups.values()]
+    return [Batch.of(group) for group in groups.values()]
 
 
-def _batch(group: Sequence[Subject]) -> Batch:
-    labels = group[0].queries.labels
-    names = tuple(sorted(labels))
-    pods = next((i for i, name in enumerate(names) if labels[name] == PODS), None)
-    if pods is not None:
-        # All pods of all targets come in one answer; whose each is, the cluster knows.
-        return Batch(names, group[0].queries, {_key(names, s): s for s in group}, pods)
-    return Batch(names, group[0].queries, {_key(names, s): s for s in group})
-
-
-def _key(names: Sequence[str], subject: Subject) -> tuple[str | None, ...]:
-    values = (subject.queries.labels[name] for name in names)
-    return tuple(None if value == PODS else value for value in values)
-
-
-__all__ = ["Batch", "LostError", "PrometheusApi", "QueryError", "Sample", "Subject", "Vector", "batches"]
+def _key(names: Sequence[str], labels: Mapping[str, str], pool: str | None) -> tuple[str | None, ...]:
+    return (pool, *[labels.get(name, "") for name in names])
