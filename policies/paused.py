@@ -35,25 +35,23 @@ class PausedSpec:
 
     @model_validator(mode="after")
     def _in_order(self) -> "PausedSpec":
-        since_s, until_s = self.between_s
-        if since_s is not None and until_s is not None and since_s >= until_s:
-            raise ValueError(f"since {self.since} must come before until {self.until}")
+        if self.since is None or self.until is None:
+            return self
+        if self._clock_s(self.since) >= self._clock_s(self.until):
+            raise ValueError(f"since {_told(self.since)} must come before until {_told(self.until)}")
         return self
 
-    @property
-    def between_s(self) -> tuple[float | None, float | None]:
-        """`since` and `until` in seconds on the clock."""
-        since_s, until_s = (None if m is None else clock_s(m, self.starts) for m in (self.since, self.until))
-        return since_s, until_s
+    def _clock_s(self, moment: Seconds | Moment) -> float:
+        return clock_s(moment, self.starts)
 
     def build(self, pools: Pools) -> "Paused":
-        since_s, until_s = self.between_s
-        words = "paused" if self.until is None else f"paused until {self.until}{'' if _dated(self.until) else ' s'}"
+        since_s, until_s = (None if m is None else self._clock_s(m) for m in (self.since, self.until))
+        words = "paused" if self.until is None else f"paused until {_told(self.until)}"
         return Paused(self.policy.build(pools), named(self.pools, pools), since_s, until_s, words)
 
 
-def _dated(moment: Seconds | Moment) -> bool:
-    return isinstance(moment, str)
+def _told(moment: Seconds | Moment) -> str:
+    return moment if isinstance(moment, str) else f"{moment:g} s"
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,10 +41,10 @@ class Rate:
             return self.replicas or 0
         return max(self.replicas or 0, 1, ceil(count * self.percent / 100 - 1e-9))
 
-    def __str__(self) -> str:
+    def told(self, way: str) -> str:
         parts = [f"{self.replicas}"] if self.replicas is not None else []
         parts += [f"{self.percent:g} %"] if self.percent is not None else []
-        return f"{' or '.join(parts)} in {self.period_s:g} s"
+        return f"at most {' or '.join(parts)} {way} in {self.period_s:g} s"
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -124,11 +124,11 @@ class RateLimited:
         if wish > wanted and self.grow is not None:
             least = min(self._had(pool, now_s, self.grow.period_s))
             most = max(wanted, least + self.grow.allowance(least))
-            return (most, f"no more than {self.grow} more, from {least}") if wish > most else None
+            return (most, f"{self.grow.told('more')}, from {least}") if wish > most else None
         if wish < wanted and self.shrink is not None:
             greatest = max(self._had(pool, now_s, self.shrink.period_s))
             fewest = min(wanted, greatest - self.shrink.allowance(greatest))
-            return (fewest, f"no more than {self.shrink} fewer, from {greatest}") if wish < fewest else None
+            return (fewest, f"{self.shrink.told('fewer')}, from {greatest}") if wish < fewest else None
         return None
 
     def _had(self, pool: str, now_s: float, period_s: float) -> list[int]:

@@ -222,6 +222,13 @@ def test_what_one_gives_up_the_other_gets_when_it_is_gone() -> None:
     assert policy.decide(cluster.seen()).targets == {"m/v1": 2, "m/v2": 7, "m/v3": 1}
 
 
+def test_replicas_that_are_there_though_not_wanted_count_until_they_are_gone() -> None:
+    policy = budget(Wishes([(9, None, None)]), replicas=10)
+    late = PoolReading(wanted=2, starting=1, ready=4, draining=1)
+    others = {name: PoolReading(wanted=1, starting=0, ready=1) for name in ("m/v2", "m/v3")}
+    assert policy.decide(Observation(0.0, {"m/v1": late, **others})).targets == {"m/v1": 4}
+
+
 def test_a_pool_nobody_speaks_of_keeps_what_it_has() -> None:
     policy = budget(Wishes([(9, 9, None)]), replicas=10)
     assert policy.decide(shown(v1=1, v2=1, v3=6)).targets == {"m/v1": 2, "m/v2": 2}

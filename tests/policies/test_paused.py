@@ -48,6 +48,10 @@ def test_a_pause_begins_and_ends() -> None:
     assert [targets(policy, t).get("m/v1") for t in (0.0, 59.9, 60.0, 119.9, 120.0)] == [3, 3, None, None, 3]
 
 
+def test_it_says_until_when() -> None:
+    assert paused(until=90).decide(Observation(0.0, BOTH)).kept["m/v1"] == "paused until 90 s; wish 3: fixed"
+
+
 def test_a_pause_by_the_calendar() -> None:
     policy = paused(until="2026-11-24T06:00:00+01:00", starts="2026-11-24T00:00:00+01:00")
     assert policy.decide(Observation(0.0, BOTH)).kept["m/v1"] == "paused until 2026-11-24T06:00:00+01:00; wish 3: fixed"
@@ -92,7 +96,7 @@ def test_bounds_leave_a_paused_pool_alone() -> None:
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"since": 60, "until": 60}, "since 60.0 must come before until 60.0"),
+        ({"since": 60, "until": 60}, "since 60 s must come before until 60 s"),
         ({"since": "2026-11-24T00:00Z", "until": "2026-11-24T00:30+01:00"}, "must come before"),
         ({"until": "tomorrow"}, "'tomorrow' is not a date and time with its offset"),
         ({"until": "2026-11-24T06:00:00"}, "has no offset from UTC"),

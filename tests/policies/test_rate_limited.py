@@ -87,10 +87,10 @@ def test_a_jump_from_outside_is_not_undone() -> None:
 def test_it_says_what_it_changed() -> None:
     policy = RateLimited(Script([20, 0]), Rate(replicas=3, percent=10), Rate(percent=20, period_s=300))
     assert str(policy.decide(seen(0.0, wanted=5)).reasons["m/v1"]) == (
-        "wish 20: as told; rate: 20 -> 8 (no more than 3 or 10 % in 60 s more, from 5)"
+        "wish 20: as told; rate: 20 -> 8 (at most 3 or 10 % more in 60 s, from 5)"
     )
     assert str(policy.decide(seen(0.0, wanted=5)).reasons["m/v1"]) == (
-        "wish 0: as told; rate: 0 -> 4 (no more than 20 % in 300 s fewer, from 5)"
+        "wish 0: as told; rate: 0 -> 4 (at most 20 % fewer in 300 s, from 5)"
     )
 
 
