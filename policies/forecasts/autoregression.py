@@ -14,6 +14,7 @@ from math import isnan
 import numpy as np
 
 from policies.forecasts.method import Rates
+from policies.forecasts.regression import fourier, least_squares
 
 LAGS = 6
 HARMONICS = 4
@@ -33,14 +34,14 @@ class Autoregression:
         """Fitted where at least four known bins come on each coefficient; else None."""
         if len(past) <= lags:
             return None
-        terms = _terms(len(past) + (season or 1), season)
+        terms = fourier(len(past) + (season or 1), season, HARMONICS)
         columns = [past[lags - i : len(past) - i] for i in range(1, lags + 1)]
         table = np.column_stack([*columns, terms[lags : len(past)]])
         told = past[lags:]
         whole = ~(np.isnan(table).any(axis=1) | np.isnan(told))
         if whole.sum() < 4 * table.shape[1]:
             return None
-        found = np.linalg.lstsq(table[whole], told[whole], rcond=None)[0]
+        found = least_squares(table[whole], told[whole])
         regular = terms[len(past) :] @ found[lags:]
         return cls(found[:lags].tolist(), regular.tolist(), _filled(past, lags))
 
@@ -58,13 +59,6 @@ class Autoregression:
     def _expected(self, bins: deque[float], step: int) -> float:
         regular = self._regular[(self._next + step) % len(self._regular)]
         return regular + sum(x * y for x, y in zip(self.lagged, reversed(bins), strict=True))
-
-
-def _terms(length: int, season: int | None) -> Rates:
-    """A constant, and cosines and sines of the first harmonics; (length, terms)."""
-    harmonics = 0 if season is None else min(HARMONICS, (season - 1) // 2)
-    angles = 2 * np.pi * np.outer(np.arange(length), np.arange(1, harmonics + 1)) / (season or 1)
-    return np.column_stack([np.ones(length), np.cos(angles), np.sin(angles)])
 
 
 def _filled(past: Rates, lags: int) -> list[float]:

@@ -60,9 +60,8 @@ class HoltWinters:
         grid = GRIDS[season is not None]
         errors, level, trend, seasons = _smoothed(past, grid, *start, steps)
         best = int(np.argmin(errors))
-        last = len(past) % len(seasons)
-        ahead = np.roll(seasons[:, best], -last)
-        return cls(Smoothing(*grid[:, best].tolist()), float(level[best]), float(trend[best]), ahead.tolist())
+        smoothing = Smoothing(*grid[:, best].tolist())
+        return cls(smoothing, float(level[best]), float(trend[best]), seasons[:, best].tolist())
 
     def see(self, rate: float, /) -> None:
         alpha, beta, gamma, phi = self.smoothing
@@ -105,21 +104,25 @@ def _start(past: Rates, season: int | None) -> tuple[float, float, Floats] | Non
 def _smoothed(
     past: Rates, grid: Floats, level: float, trend: float, season: Floats, steps: int
 ) -> tuple[Floats, Floats, Floats, Floats]:
-    """All parameters of the grid at once: mean absolute error, last level, last trend, last seasons (season, grid)."""
+    """All parameters of the grid at once: mean absolute error, last level, last trend, and season, which begins
+    with the bin that comes next, (season, grid)."""
     alpha, beta, gamma, phi = grid
-    levels, trends = np.full(len(alpha), level), np.full(len(alpha), trend)
-    seasons = np.repeat(season[:, None], len(alpha), axis=1)
-    follow, damping = alpha * beta, phi * (1 - phi**steps) / (1 - phi)
-    forecasts = np.empty((len(past), len(alpha)))
+    bins, length = len(past), len(season)
+    follow = np.stack([alpha, alpha * beta, gamma])
+    # After each bin level, trend, and the addition to the bin one season later. As few calls as can be: they are dear.
+    states = np.empty((bins, 3, len(alpha)))
+    seasons = np.concatenate([np.repeat(season[:, None], len(alpha), axis=1), states[:, 2]])
+    last = np.repeat([[level], [trend]], len(alpha), axis=1)
     for i, rate in enumerate(past.tolist()):
-        trends = phi * trends
-        levels = levels + trends
+        state = states[i]
+        np.multiply(last[1], phi, out=state[1])
+        np.add(last[0], state[1], out=state[0])
+        state[2] = seasons[i]
         if not isnan(rate):
-            here = seasons[i % len(seasons)]
-            error = rate - levels - here
-            levels += alpha * error
-            trends += follow * error
-            here += gamma * error
-        forecasts[i] = levels + damping * trends + seasons[(i + steps) % len(seasons)]
+            state += follow * (rate - state[0] - state[2])
+        seasons[length + i] = state[2]
+        last = state
+    ahead = 1 + (steps - 1) % length
+    forecasts = states[:, 0] + phi * (1 - phi**steps) / (1 - phi) * states[:, 1] + seasons[ahead : ahead + bins]
     off = np.abs(forecasts[:-steps] - past[steps:, None])
-    return np.nanmean(off, axis=0), levels, trends, seasons
+    return np.nanmean(off, axis=0), last[0], last[1], seasons[bins:]

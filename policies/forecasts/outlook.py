@@ -23,11 +23,8 @@ METHODS: Mapping[str, Fit] = {
 LEAST_PAST = 48
 """Nothing is forecast from fewer bins."""
 
-REFIT = 96
-"""Methods are fitted anew once in so many bins."""
-
-FIRST_FIT = 12
-"""What could not be fitted before is tried once in so many bins."""
+REFIT, EARLY_REFIT = 288, 24
+"""Methods are fitted anew once in so many bins; more often before as much is known as there is room for."""
 
 LARGEST_RISE = 2.0
 """Nothing is forecast to be more times as great as all that was seen."""
@@ -83,15 +80,8 @@ class Outlook:
             track.see(rate, refitted)
 
     def _due(self, number: int) -> bool:
-        if len(self._past) < LEAST_PAST or (number - self._turn) % FIRST_FIT:
-            return False
-        return (number - self._turn) % REFIT == 0 or self._first_fit() or self._first_season()
-
-    def _first_fit(self) -> bool:
-        return not any(track.fitted for track in self.tracks)
-
-    def _first_season(self) -> bool:
-        return self.season is None and self._given is not None and len(self._past) >= 2 * self._given
+        period = REFIT if len(self._past) == self._past.maxlen else EARLY_REFIT
+        return len(self._past) >= LEAST_PAST and (number - self._turn) % period == 0
 
     def _refit(self) -> bool:
         """Fit all methods anew; False where nothing is known to fit them to."""

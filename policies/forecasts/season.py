@@ -1,14 +1,19 @@
 """Finding the season of a series: the time after which it looks like itself again."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from policies.forecasts.method import Rates
+from policies.forecasts.regression import fourier, least_squares
 
 LEAST_CORRELATION = 0.3
 """A series less like itself than this has no season to speak of."""
 
 SHORTEST = 8
 """In bins; what swings faster than this is noise to a forecast."""
+
+SHARPENED = 0.06
+"""Seasons are looked for again so far, as a share, from the greatest correlation."""
 
 
 def found_season(past: Rates) -> int | None:
@@ -29,7 +34,21 @@ def found_season(past: Rates) -> int | None:
     peak = great[great >= first]
     apart = np.flatnonzero(np.diff(peak) > 1)
     whole = peak[: int(apart[0]) + 1] if len(apart) else peak
-    return int(whole[np.argmax(alike[whole])])
+    return _sharpened(past, int(whole[np.argmax(alike[whole])]))
+
+
+def _sharpened(past: Rates, about: int) -> int:
+    """Of the seasons about as long, the one whose first harmonics leave the least: peaks of correlation are blunt."""
+    known = ~np.isnan(past)
+    reach = max(1, round(SHARPENED * about))
+    step = max(1, reach // 10)
+    candidates = [n for n in range(about - reach, about + reach + 1, step) if 2 * n <= len(past)]
+    return min(candidates, key=lambda season: _left(past, known, season), default=about)
+
+
+def _left(past: Rates, known: NDArray[np.bool_], season: int) -> float:
+    terms = np.column_stack([fourier(len(past), season, 2), np.arange(len(past))])[known]
+    return float(((past[known] - terms @ least_squares(terms, past[known])) ** 2).sum())
 
 
 def _autocorrelation(past: Rates) -> Rates:
