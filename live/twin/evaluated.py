@@ -4,6 +4,7 @@ import operator
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from math import fmod, isnan, nan
 
 from live.twin.promql import Aggregate, Call, Node, Number, Operation, QueryError, Select, Text, parsed
@@ -139,7 +140,9 @@ def _aggregated(node: Aggregate, found: Vector, time_s: float) -> Vector:
     kept: dict[tuple[tuple[str, str], ...], tuple[Labels, list[float]]] = {}
     wanted = set(node.labels)
     for sample in found:
-        labels = {k: v for k, v in sample.labels.items() if (k in wanted) != node.without and (k != "__name__" or k in wanted)}
+        labels = {
+            k: v for k, v in sample.labels.items() if (k in wanted) != node.without and (k != "__name__" or k in wanted)
+        }
         kept.setdefault(_key(labels, named=True), (labels, []))[1].append(sample.value)
     return [Sample(labels, time_s, _one(node.act, values)) for labels, values in kept.values()]
 
@@ -155,7 +158,7 @@ def _one(act: str, values: list[float]) -> float:
 
 def _increase(span: list[tuple[float, float]], time_s: float, range_s: float) -> float:
     """Growth over the range: resets undone, stretched to its ends as Prometheus does (promql/functions.go)."""
-    grown = sum(b - a if b >= a else b for (_, a), (_, b) in zip(span, span[1:], strict=False))
+    grown = sum(b - a if b >= a else b for (_, a), (_, b) in pairwise(span))
     sampled_s = span[-1][0] - span[0][0]
     mean_s = sampled_s / (len(span) - 1)
     before_s, after_s = span[0][0] - (time_s - range_s), time_s - span[-1][0]

@@ -91,7 +91,11 @@ class Front:
     def _done(self, request: Request, effect: Effect | None = None) -> Answer:
         with self.lock:
             self.advance(self.clock.true_s())
-            return spoiled(self.service, request, effect)
+            answer = spoiled(self.service, request, effect)
+            if request.method != "GET":
+                # What was written is noticed now, not when somebody looks next.
+                self.advance(self.clock.true_s())
+            return answer
 
     def _late(self, request: Request, seconds: float, timeout_s: float) -> Answer:
         if seconds < timeout_s:
@@ -168,4 +172,3 @@ class DirectTransport:
             return
         yield from self.front.poll(watch)
         yield from watch.bookmark()
-

@@ -13,7 +13,18 @@ from live.twin.series import Matcher
 T = TypeVar("T")
 
 AGGREGATIONS = ("sum", "min", "max", "avg", "count")
-FUNCTIONS = ("timestamp", "time", "vector", "scalar", "rate", "increase", "clamp_min", "clamp_max", "absent", "label_replace")
+FUNCTIONS = (
+    "timestamp",
+    "time",
+    "vector",
+    "scalar",
+    "rate",
+    "increase",
+    "clamp_min",
+    "clamp_max",
+    "absent",
+    "label_replace",
+)
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _LEVELS = (("or", "unless"), ("and",), ("==", "!=", ">=", "<=", ">", "<"), ("+", "-"), ("*", "/", "%"))
 _TOKEN = re.compile(

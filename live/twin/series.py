@@ -70,7 +70,7 @@ class SeriesStore:
         self, matchers: list[Matcher], time_s: float, range_s: float, behind_s: float = 0.0
     ) -> list[tuple[Labels, list[tuple[float, float]]]]:
         """The samples of each series in a range that ends now."""
-        found = []
+        found: list[tuple[Labels, list[tuple[float, float]]]] = []
         for series in self._matching(matchers):
             inside = [(t, v) for t, v in series.samples if v is not None and time_s - range_s < t <= time_s - behind_s]
             if inside:

@@ -10,7 +10,7 @@ import socket
 import ssl
 import subprocess
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +27,7 @@ PROGRAMS = ("etcd", "kube-apiserver", "kube-controller-manager")
 @dataclass(frozen=True)
 class RealCluster:
     url: str
+    etcd_url: str
     ca_file: Path
     folder: Path
 
@@ -54,7 +55,9 @@ def real_cluster(folder: Path, start_up_s: float = 90.0) -> Iterator[RealCluster
     etcd, peer, api, manager = _free_ports(4)
     subprocess.run(["openssl", "genrsa", "-out", folder / "sa.key", "2048"], check=True, capture_output=True)
     (folder / "tokens.csv").write_text(TOKENS)
-    cluster = RealCluster(f"https://127.0.0.1:{api}", folder / "certs" / "apiserver.crt", folder)
+    cluster = RealCluster(
+        f"https://127.0.0.1:{api}", f"http://127.0.0.1:{etcd}", folder / "certs" / "apiserver.crt", folder
+    )
     until_s = time.monotonic() + start_up_s
     with ExitStack() as running:
         running.enter_context(_program(folder, "etcd", _etcd_flags(folder, etcd, peer)))
@@ -128,8 +131,7 @@ def _program(folder: Path, name: str, flags: Mapping[str, object]) -> Iterator[N
                 process.wait()
 
 
-def _wait(done: "object", until_s: float, log: Path) -> None:
-    assert callable(done)
+def _wait(done: Callable[[], bool], until_s: float, log: Path) -> None:
     while not done():
         if time.monotonic() > until_s:
             raise TimeoutError(f"{log.name}: not ready in time\n" + log.read_text(errors="replace")[-2000:])

@@ -1,0 +1,300 @@
+"""The cluster twin: an API, its controllers and a kubelet, the requests that come, and a Prometheus that looks on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from functools import partial
+from heapq import heappop, heappush
+from itertools import count
+from math import inf
+from threading import RLock
+from typing import Any
+
+import numpy as np
+
+from live.twin import pods
+from live.twin.api import FakeApi
+from live.twin.clock import VirtualClock
+from live.twin.controllers import Controllers
+from live.twin.exporter import Style, scraped
+from live.twin.faults import Weather
+from live.twin.front import DirectTransport, Front, TwinClock
+from live.twin.kinds import NAMESPACES, PODS, Kind
+from live.twin.load import Queue, Workload, gamma
+from live.twin.objects import Writer, key_of
+from live.twin.pods import Trouble
+from live.twin.promapi import FakePrometheus
+from live.twin.rights import Users
+from live.twin.store import Key, Object
+
+SCHEDULING_S = 0.5
+LAG_S = 0.05
+"""From a write to a controller's noticing."""
+RETRY_S = 5.0
+"""How often what is stuck is tried again."""
+PULL_SHARE = 0.3
+"""Of a start-up, the part before the process runs."""
+
+
+@dataclass(slots=True)
+class Twin:
+    """All of it, on one clock. Nothing moves until somebody looks: then all that was due happens, in order.
+
+    `nodes` is how many pods find room; `generator` is the one source of chance.
+    """
+
+    clock: TwinClock = field(default_factory=VirtualClock)
+    generator: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
+    minor: int = 30
+    custom: tuple[Kind, ...] = ()
+    users: Users = field(default_factory=Users)
+    weather: Weather = field(default_factory=Weather)
+    queries: Weather = field(default_factory=Weather)
+    """The weather between the daemon and Prometheus."""
+    scrape_s: float = 15.0
+    styles: tuple[Style, ...] = ("generic",)
+    nodes: float = inf
+    scraping: bool = True
+    """Where not, no sample comes in, and nothing is told to be gone."""
+    api: FakeApi = field(init=False)
+    prometheus: FakePrometheus = field(init=False)
+    kubernetes: Front = field(init=False)
+    metrics: Front = field(init=False)
+    loads: dict[Key, Queue] = field(default_factory=dict)
+    trouble: dict[Key, Trouble] = field(default_factory=dict)
+    _controllers: Controllers = field(init=False)
+    _now_s: float = field(init=False)
+    _began_s: float = field(init=False)
+    _due: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+    _order: "count[int]" = field(default_factory=count)
+    _noticed: int = 0
+    _woken: set[Key] = field(default_factory=set)
+    _startups: np.random.Generator = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._now_s = self._began_s = self.clock.true_s()
+        self.api = FakeApi(self._time, self.minor, self.custom, self.users)
+        self.prometheus = FakePrometheus(self._time)
+        self._controllers = Controllers(self.api.objects, tuple(self.custom), self._start, self._end)
+        (self._startups,) = self.generator.spawn(1)
+        lock, later = RLock(), getattr(self.clock, "later", None)
+        self.kubernetes = Front(self.api, self.clock, self.weather, self.advance, later, lock)
+        self.metrics = Front(self.prometheus, self.clock, self.queries, self.advance, later, lock)
+        self._at(self._now_s + self.scrape_s, self._scrape)
+
+    # What a test or a demo does to it.
+
+    def transport(self, token: str | None = None) -> DirectTransport:
+        """To the Kubernetes API."""
+        return DirectTransport(self.kubernetes, token)
+
+    def prometheus_transport(self) -> DirectTransport:
+        return DirectTransport(self.metrics)
+
+    def add(self, workload: Workload) -> Key:
+        """Deploy it, with its first replicas ready and its requests coming."""
+        if not self.api.store.get(Key(NAMESPACES.resource, "", workload.namespace)):
+            self.api.objects.create(NAMESPACES, "", {"metadata": {"name": workload.namespace}}, Writer("deployer"))
+        kind = next(kind for kind in self.api.served if kind.name == workload.kind)
+        key = Key(kind.resource, workload.namespace, workload.name)
+        arrivals, services = self.generator.spawn(2)
+        shifted = partial(_since, workload.rate_per_s, self._began_s)
+        queue = Queue(_with_rate(workload, shifted), arrivals, services)
+        self.loads[key] = queue
+        queue.begin(self._now_s)
+        queue.on_idle = partial(self._idle, key)
+        self.deploy(workload)
+        self._controllers.reconcile(kind, key)
+        for pod in self.pods_of(key):
+            self._become_ready(key, key_of(PODS, pod), pod["metadata"]["uid"], warm=True)
+        self._controllers.reconcile(kind, key)
+        self._noticed = self.api.store.version
+        return key
+
+    def deploy(self, workload: Workload) -> Object:
+        """Make its object in the API, as somebody with kubectl would."""
+        kind = next(kind for kind in self.api.served if kind.name == workload.kind)
+        return self.api.objects.create(kind, workload.namespace, manifest(workload, kind), Writer("kubectl"))
+
+    def pods_of(self, key: Key) -> list[Object]:
+        return self._controllers.found(key)
+
+    def wanted(self, key: Key) -> int | None:
+        found = self.api.store.get(key)
+        return None if found is None else found["spec"].get("replicas")
+
+    def at(self, elapsed_s: float, call: Callable[[], None]) -> None:
+        """Do it when the twin is so old."""
+        self._at(self._began_s + elapsed_s, call)
+
+    def afflict(self, key: Key, trouble: Trouble | None) -> None:
+        """New pods of an owner get stuck so; by None those that are stuck go on at their next attempt."""
+        if trouble is None:
+            self.trouble.pop(key, None)
+        else:
+            self.trouble[key] = trouble
+
+    # Time.
+
+    def advance(self, now_s: float) -> None:
+        """Everything that was due until then."""
+        self._notice()
+        while True:
+            due_s = self._due[0][0] if self._due else inf
+            if due_s > now_s:
+                break
+            self._now_s = max(self._now_s, due_s)
+            self._serve()
+            heappop(self._due)[2]()
+            self._notice()
+        self._now_s = max(self._now_s, now_s)
+        self._serve()
+
+    def _time(self) -> float:
+        return self._now_s
+
+    def _at(self, when_s: float, call: Callable[[], None]) -> None:
+        heappush(self._due, (when_s, next(self._order), call))
+
+    def _after(self, seconds: float, call: Callable[[], None]) -> None:
+        self._at(self._now_s + seconds, call)
+
+    def _serve(self) -> None:
+        for queue in self.loads.values():
+            queue.advance(self._now_s)
+
+    def _notice(self) -> None:
+        """Wake the controllers of what was written."""
+        store = self.api.store
+        if self._noticed == store.version:
+            return
+        for change in list(store.since(max(self._noticed, store.compacted))):
+            owner = self._controllers.owner_of(change.key) if change.key.resource == PODS.resource else change.key
+            if change.act == "delete" and change.key.resource == PODS.resource and owner is not None:
+                self._gone(owner, change.key)
+            if owner is not None and self._controllers.kind_of(owner.resource) and owner not in self._woken:
+                self._woken.add(owner)
+                self._after(LAG_S, partial(self._reconcile, owner))
+        self._noticed = store.version
+
+    def _reconcile(self, owner: Key) -> None:
+        self._woken.discard(owner)
+        kind = self._controllers.kind_of(owner.resource)
+        assert kind is not None
+        self._controllers.reconcile(kind, owner)
+
+    # The kubelet.
+
+    def _start(self, owner: Key, pod: Object) -> None:
+        if owner in self.loads:
+            self._after(SCHEDULING_S, partial(self._schedule, owner, key_of(PODS, pod), pod["metadata"]["uid"]))
+
+    def _alive(self, key: Key, uid: str) -> Object | None:
+        pod = self.api.store.get(key)
+        return pod if pod is not None and pod["metadata"]["uid"] == uid and not pods.ending(pod) else None
+
+    def _schedule(self, owner: Key, key: Key, uid: str) -> None:
+        pod = self._alive(key, uid)
+        if pod is None:
+            return
+        if self.trouble.get(owner) == "Unschedulable" or self._placed() >= self.nodes:
+            if not pod["status"].get("conditions"):
+                self._put(key, pods.unschedulable(pod, self.api.objects.stamp()))
+            self._after(RETRY_S, partial(self._schedule, owner, key, uid))
+            return
+        self._put(key, pods.scheduled(pod, "node-1", self.api.objects.stamp()))
+        workload = self.loads[owner].workload
+        startup_s = max(gamma(self._startups, workload.startup_s, workload.startup_scv) - SCHEDULING_S, 0.0)
+        self._after(PULL_SHARE * startup_s, partial(self._pull, owner, key, uid, (1 - PULL_SHARE) * startup_s))
+
+    def _placed(self) -> int:
+        return sum("nodeName" in pod["spec"] for pod in self.api.store.all(PODS.resource)) if self.nodes < inf else 0
+
+    def _pull(self, owner: Key, key: Key, uid: str, left_s: float) -> None:
+        pod = self._alive(key, uid)
+        if pod is None:
+            return
+        if self.trouble.get(owner) in ("ErrImagePull", "ImagePullBackOff"):
+            self._put(key, pods.waiting(pod, "ImagePullBackOff"))
+            self._after(RETRY_S, partial(self._pull, owner, key, uid, left_s))
+            return
+        self._put(key, pods.running(pod, self.api.objects.stamp()))
+        self._after(left_s, partial(self._become_ready, owner, key, uid))
+
+    def _become_ready(self, owner: Key, key: Key, uid: str, restarts: int = 0, warm: bool = False) -> None:
+        pod = self._alive(key, uid)
+        if pod is None:
+            return
+        time = self.api.objects.stamp()
+        if warm:
+            pod = pods.running(pods.scheduled(pod, "node-1", time), time)
+        elif self.trouble.get(owner) == "CrashLoopBackOff":
+            self._put(key, pods.waiting(pod, "CrashLoopBackOff", restarts + 1))
+            self._after(RETRY_S, partial(self._become_ready, owner, key, uid, restarts + 1))
+            return
+        self._put(key, pods.ready(pod if restarts == 0 else pods.running(pod, time), time))
+        self.loads[owner].open(key.name)
+
+    def _end(self, owner: Key, pod: Object) -> None:
+        """Let a pod finish what it serves, as long as its grace lasts."""
+        key, uid = key_of(PODS, pod), pod["metadata"]["uid"]
+        if "nodeName" not in pod["spec"]:
+            self.api.store.delete(key)
+            return
+        ending = self.api.objects.end_pod(PODS, pod)
+        busy = self.loads[owner].drain(key.name) if owner in self.loads else False
+        grace_s = ending["metadata"]["deletionGracePeriodSeconds"] if busy else LAG_S
+        self._after(grace_s, partial(self._remove, key, uid))
+
+    def _idle(self, owner: Key, name: str) -> None:
+        key = Key(PODS.resource, owner.namespace, name)
+        pod = self.api.store.get(key)
+        if pod is not None and pods.ending(pod):
+            self._after(LAG_S, partial(self._remove, key, pod["metadata"]["uid"]))
+
+    def _remove(self, key: Key, uid: str) -> None:
+        pod = self.api.store.get(key)
+        if pod is not None and pod["metadata"]["uid"] == uid:
+            self.api.store.delete(key)
+
+    def _gone(self, owner: Key, key: Key) -> None:
+        self._controllers.forget(owner, key)
+        if owner in self.loads:
+            self.loads[owner].close(key.name)
+            self.prometheus.series.end({"namespace": key.namespace, "pod": key.name}, self._now_s)
+
+    def _put(self, key: Key, pod: Object) -> None:
+        self.api.store.put(key, pod)
+
+    # Prometheus.
+
+    def _scrape(self) -> None:
+        if self.scraping:
+            for queue in self.loads.values():
+                scraped(self.prometheus.series, queue, self.styles, self._now_s)
+            self.prometheus.series.forget(self._now_s - 3600.0)
+        self._after(self.scrape_s, self._scrape)
+
+
+def _since(rate: Callable[[float], float], began_s: float, now_s: float) -> float:
+    return rate(now_s - began_s)
+
+
+def _with_rate(workload: Workload, rate: Callable[[float], float]) -> Workload:
+    return replace(workload, rate_per_s=rate)
+
+
+def manifest(workload: Workload, kind: Kind) -> Object:
+    """What its owner would apply."""
+    labels = {"app": workload.name}
+    body: Object = {
+        "apiVersion": kind.group_version,
+        "kind": kind.name,
+        "metadata": {"name": workload.name, "labels": labels},
+    }
+    if kind.custom:
+        return body | {"spec": {"replicas": workload.replicas}}
+    containers = [{"name": "model", "image": f"registry.invalid/{workload.name}:1"}]
+    inside = {"containers": containers, "terminationGracePeriodSeconds": int(workload.grace_s)}
+    template = {"metadata": {"labels": labels}, "spec": inside}
+    spec: dict[str, Any] = {"replicas": workload.replicas, "selector": {"matchLabels": labels}, "template": template}
+    return body | {"spec": spec | ({"serviceName": workload.name} if kind.name == "StatefulSet" else {})}
