@@ -16,6 +16,7 @@ from policies.hpa import HpaSpec
 from policies.keda import KedaSpec
 from policies.kpa import KpaSpec
 from policies.maximum import MaximumSpec
+from policies.mcq import McqSpec
 from policies.paused import PausedSpec
 from policies.rate_limited import RateLimitedSpec
 from policies.ray_serve import RayServeSpec
@@ -36,6 +37,7 @@ PolicySpec = Annotated[
     | KedaSpec
     | KpaSpec
     | MaximumSpec
+    | McqSpec
     | PausedSpec
     | RateLimitedSpec
     | RayServeSpec

@@ -13,7 +13,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from policies.decision import Decision, Reason
-from policies.loads import ENOUGH, Looking, Seen, ready, stated_service
+from policies.loads import ENOUGH, Looking, Seen, stated_service
 from policies.observation import Observation, PoolReading
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits
@@ -137,28 +137,10 @@ class Fcfs:
             slots = self._target.slots(load.corrected(factor), slots)
             words += f", both x {factor:.2g} for waits longer than predicted"
         words += f": {slots} slots"
-        backlog = self._backlog(pool, reading, seen.window, load)
+        backlog = seen.backlog(pool, reading, load, self._target.time_s)
         if backlog:
             words += f" and {backlog} for a backlog of {seen.window.latest('queued'):.0f}"
         return Reason(ceil((slots + backlog) / pool.slots), words)
-
-    def _backlog(self, pool: PoolTraits, reading: PoolReading, window: Window, load: Load) -> int:
-        """Slots for what will still be queued when they are ready; they have as long again to work it off."""
-        queued, now_ready = window.latest("queued"), ready(reading)
-        usual = load.rate_per_s * self._target.time_s
-        if queued is None or now_ready is None or queued <= usual:
-            return 0
-        ahead_s = self._looking.ahead_s(pool)
-        # Replicas that are starting now have half of their mean start-up before them, in the mean; those that drain
-        # take nothing from the queue.
-        serving = max(0.0, 1.0 - pool.startup_s / 2 / ahead_s) if ahead_s > 0 else 0.5
-        slots = (now_ready + (reading.starting or 0) * serving) * pool.slots
-        grown = (load.offered - slots) * ahead_s / load.service_s
-        # Where requests give up, a queue that could grow no longer does.
-        left = queued + (min(grown, 0.0) if window.rate_per_s("abandoned_total") else grown)
-        if min(queued, left) <= usual:
-            return 0
-        return ceil((left - usual) * load.service_s / max(self._target.time_s, ahead_s, load.service_s))
 
 
 def _longer_than_predicted(load: Load, slots: int, window: Window) -> float:

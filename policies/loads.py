@@ -90,6 +90,27 @@ class Seen:
             return coming, f"{now:.3g} arrivals/s, rising to {coming:.3g} in {ahead_s:.0f} s"
         return now, f"{now:.3g} arrivals/s"
 
+    def backlog(self, pool: PoolTraits, reading: PoolReading, load: Load, target_s: float) -> int:
+        """Slots for what will still be queued when they are ready; they have as long again to work it off.
+
+        A queue as long as the target allows is none.
+        """
+        queued, now_ready = self.window.latest("queued"), ready(reading)
+        usual = load.rate_per_s * target_s
+        if queued is None or now_ready is None or queued <= usual:
+            return 0
+        ahead_s = self.looking.ahead_s(pool)
+        # Replicas that are starting now have half of their mean start-up before them, in the mean; those that drain
+        # take nothing from the queue.
+        serving = max(0.0, 1.0 - pool.startup_s / 2 / ahead_s) if ahead_s > 0 else 0.5
+        slots = (now_ready + (reading.starting or 0) * serving) * pool.slots
+        grown = (load.offered - slots) * ahead_s / load.service_s
+        # Where requests give up, a queue that could grow no longer does.
+        left = queued + (min(grown, 0.0) if self.window.rate_per_s("abandoned_total") else grown)
+        if min(queued, left) <= usual:
+            return 0
+        return ceil((left - usual) * load.service_s / max(target_s, ahead_s, load.service_s))
+
     def held(self, wish: Reason, wanted: int | None) -> Reason | str:
         """The wish, but no shrinking on the evidence of less than half a window; growing needs less."""
         covered_s = self.window.covered_s
@@ -114,9 +135,14 @@ def stated_service(pool: PoolTraits) -> tuple[float, float] | None:
 
 def measured_service(pool: PoolTraits, window: Window) -> tuple[float, float] | None:
     """Mean and squared coefficient of variation of the service time: as seen, or as stated beforehand."""
+    return seen_service(window) or stated_service(pool)
+
+
+def seen_service(window: Window) -> tuple[float, float] | None:
+    """Mean and squared coefficient of variation of the service time; None where too few services were seen."""
     seen = window.histogram("service_s")
     if seen is None or seen.total < ENOUGH:
-        return stated_service(pool)
+        return None
     return seen.mean() or 0.0, believed(seen.scv() or 0.0)
 
 

@@ -137,20 +137,27 @@ def _tail_if_waiting(above: float, here: float, t: float) -> float:
     """P(wait > t | wait > 0) of a class of load `here` under classes of load `above`, in mean gaps between services.
 
     Kella & Yechiali (1985): the transform of the wait, whose busy periods are those that the classes above open;
-    inverted by Talbot's contour (Abate & Valko 2004).
+    inverted by Talbot's contour.
     """
     if above == 0.0 or t < 1e-9:
         return math.exp(-(1.0 - here) * t)
-    order = 24
-    radius = 0.4 * order / t
-    total = 0.5 * math.exp(radius * t) * _tail_transform(above, here, complex(radius)).real
+    total = sum([(weight * _tail_transform(above, here, node / t)).real for node, weight in _CONTOUR])
+    return min(1.0, max(0.0, total / t))
+
+
+def _contour(order: int) -> tuple[tuple[complex, complex], ...]:
+    """Nodes and weights of Talbot's contour for t = 1 (Abate & Valko 2004); for another t both go by 1/t."""
+    radius = 0.4 * order
+    points = [(complex(radius), complex(0.5 * math.exp(radius)))]
     for k in range(1, order):
         angle = k * math.pi / order
         cotangent = 1.0 / math.tan(angle)
-        s = radius * angle * complex(cotangent, 1.0)
-        turn = complex(1.0, angle + (angle * cotangent - 1.0) * cotangent)
-        total += (cmath.exp(t * s) * _tail_transform(above, here, s) * turn).real
-    return min(1.0, max(0.0, total * radius / order))
+        node = radius * angle * complex(cotangent, 1.0)
+        points.append((node, cmath.exp(node) * complex(1.0, angle + (angle * cotangent - 1.0) * cotangent)))
+    return tuple((node, weight * radius / order) for node, weight in points)
+
+
+_CONTOUR = _contour(24)
 
 
 def _tail_transform(above: float, here: float, s: complex) -> complex:

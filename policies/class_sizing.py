@@ -1,0 +1,110 @@
+"""How many slots give each request class its due, where classes have a queue each."""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+from policies.queues import GGC, NonPreemptive, PriorityClass, fewest
+from policies.queues.priorities import mixture
+
+SATURATED = 0.999
+"""Classes that may go without are taken to fill what others leave up to this utilization."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """The requests of one class, and the share `quantile` of them that shall start within `wait_s`; None for any."""
+
+    name: str
+    load: PriorityClass
+    wait_s: float | None = None
+    quantile: float = 0.95
+    priority: int = 0
+    weight: float = 1.0
+
+    def met(self, queue: NonPreemptive, position: int) -> bool:
+        return self.wait_s is None or queue.wait_tail(position, self.wait_s) <= 1.0 - self.quantile
+
+
+def slots_by_priority(claims: Sequence[Claim], upto: int, arrival_scv: float = 1.0, near: int | None = None) -> int:
+    """The fewest slots that meet the claims of priorities up to `upto`, non-preemptive; 0 where nothing arrives.
+
+    Later classes are there too, but only as far as they do not overload the slots: they get what is left. `near` is
+    where to look first.
+    """
+    levels = [list(group) for _, group in groupby(sorted(claims, key=_priority), _priority)]
+    counted = [claim for level in levels for claim in level if claim.priority <= upto]
+    offered = sum(claim.load.offered for claim in counted)
+    if offered <= 0.0:
+        return 0
+
+    def meets(slots: int) -> bool:
+        queue = _queue(levels, upto, slots, offered, arrival_scv)
+        # The last class is met last.
+        places = reversed(list(enumerate(levels)))
+        return all(c.met(queue, place) for place, level in places for c in level if c.priority <= upto)
+
+    return _least(meets, offered, near)
+
+
+def slots_by_weight(claims: Sequence[Claim], arrival_scv: float = 1.0, near: int | None = None) -> int:
+    """Slots that meet every claim where classes are served in proportion to weights; 0 where nothing arrives.
+
+    No formula for the tail of weighted queues is known. Two bounds are: a class has its share of the slots to itself
+    at least, and waits at most as long as if all others went first. Each class gets the less of the two.
+    """
+    offered = sum(claim.load.offered for claim in claims)
+    if offered <= 0.0:
+        return 0
+    asked = [claim for claim in claims if claim.load.offered > 0.0]
+    weights = sum(claim.weight for claim in asked)
+
+    def meets(slots: int) -> bool:
+        return all(
+            claim.met(_after(asked, claim, slots, arrival_scv), 1 if len(asked) > 1 else 0)
+            or _alone(claim, int(slots * claim.weight / weights + 1e-9), arrival_scv)
+            for claim in asked
+        )
+
+    return _least(meets, offered, near)
+
+
+def _priority(claim: Claim) -> int:
+    return claim.priority
+
+
+def _least(meets: Callable[[int], bool], offered: float, near: int | None) -> int:
+    if near is None:
+        return fewest(meets, offered, offered + offered**0.5)
+    return fewest(meets, offered, near, 1)
+
+
+def _queue(
+    levels: Sequence[Sequence[Claim]], upto: int, slots: int, offered: float, arrival_scv: float
+) -> NonPreemptive:
+    """The queue with later classes cut down to what the slots can bear."""
+    later = sum(claim.load.offered for level in levels for claim in level) - offered
+    room = max(0.0, max(SATURATED * slots, offered) - offered)
+    share = min(1.0, room / later) if later > 0.0 else 1.0
+    classes = [_merged(level, 1.0 if level[0].priority <= upto else share) for level in levels]
+    return NonPreemptive(tuple(classes), slots, arrival_scv)
+
+
+def _merged(claims: Iterable[Claim], share: float) -> PriorityClass:
+    rate_per_s, service_s, service_scv = mixture([claim.load for claim in claims])
+    return PriorityClass(rate_per_s * share, service_s, service_scv)
+
+
+def _after(claims: Sequence[Claim], last: Claim, slots: int, arrival_scv: float) -> NonPreemptive:
+    """The queue in which a class goes after all others."""
+    others = [claim for claim in claims if claim is not last]
+    classes = (_merged(others, 1.0), last.load) if others else (last.load,)
+    return NonPreemptive(classes, slots, arrival_scv)
+
+
+def _alone(claim: Claim, slots: int, arrival_scv: float) -> bool:
+    """Whether a class would be served in time by so many slots of its own."""
+    if claim.load.offered >= slots:
+        return False
+    queue = GGC(claim.load.rate_per_s, claim.load.service_s, slots, arrival_scv, claim.load.service_scv)
+    return claim.wait_s is None or queue.wait_tail(claim.wait_s) <= 1.0 - claim.quantile
