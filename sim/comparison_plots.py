@@ -18,10 +18,11 @@ HEIGHT_IN = 4.6
 OTHERWISE = "#9AA5B1"
 PLACES = [
     (distance * x, distance * y)
-    for distance in (1.0, 1.8, 2.8, 4.0)
+    for distance in (1.0, 1.8, 2.8, 4.0, 5.5)
     for x, y in ((9, 7), (9, -7), (-9, 7), (-9, -7), (0, 11), (0, -11), (12, 0), (-12, 0))
 ]
 """Where a label may stand, in points from its mark, the best first."""
+NEAR = PLACES[:8]
 MARK_POINTS = 7.0
 
 
@@ -139,17 +140,19 @@ def _label(ax: Axes, at: dict[str, tuple[float, float]], best: Sequence[str], ba
             fontweight="bold" if name in best else "normal",
             zorder=4,
         )
-        taken.append(_placed(label, taken, frame))
+        box, place = _placed(label, taken, frame)
+        taken.append(box)
+        if place not in NEAR:
+            line = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.6}
+            ax.annotate("", point, textcoords="offset points", xytext=place, arrowprops=line)
 
 
-def _placed(label: Annotation, taken: Sequence[Bbox], frame: Bbox) -> Bbox:
+def _placed(label: Annotation, taken: Sequence[Bbox], frame: Bbox) -> tuple[Bbox, tuple[float, float]]:
     """Move a label to the first place that is free, else to that which covers least; where it stands then."""
     found = [(_covered(box, taken, frame), i, box) for i, box in enumerate(_boxes(label))]
     _, i, box = min(found, key=lambda one: (one[0], one[1]))
     _move(label, PLACES[i])
-    if i >= len(PLACES) // 4:
-        label.arrowprops = {"arrowstyle": "-", "color": FAINT, "linewidth": 0.6}
-    return box
+    return box, PLACES[i]
 
 
 def _boxes(label: Annotation) -> Iterator[Bbox]:

@@ -99,6 +99,8 @@ def explain(
 
 def _explain_run(scenario: Scenario, at_s: float, pool: str | None, replication: int, engine: Engine) -> Explanation:
     _check_time(at_s, scenario.horizon_s)
+    if replication < 0:
+        raise InputError(f"replication {replication} is no run; they are numbered from 0 on")
     pools = _pools(pool, scenario.pools)
     tick_s = scenario.control.tick_s
     time_s = _tick(at_s, tick_s)
