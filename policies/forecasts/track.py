@@ -2,7 +2,7 @@
 
 from bisect import bisect_left, insort
 from collections import deque
-from math import ceil, isnan, sqrt
+from math import ceil, inf, isnan, sqrt
 from typing import NamedTuple
 
 from policies.forecasts.method import Fit, Forecaster, Rates
@@ -37,7 +37,9 @@ class Errors(NamedTuple):
     @property
     def relative(self) -> float:
         """Below 1 where the forecast was the better of the two."""
-        return self.forecast / self.as_now if self.as_now > 0 else float(self.forecast > 0)
+        if self.as_now > 0:
+            return self.forecast / self.as_now
+        return inf if self.forecast > 0 else 0.0
 
 
 class Track:
