@@ -15,7 +15,7 @@ from live.twin import pods
 from live.twin.api import FakeApi
 from live.twin.clock import VirtualClock
 from live.twin.controllers import Controllers
-from live.twin.exporter import Style, scraped
+from live.twin.exporter import Style, scrape
 from live.twin.faults import Weather
 from live.twin.front import DirectTransport, Front, TwinClock
 from live.twin.kinds import NAMESPACES, PODS, Kind
@@ -68,6 +68,7 @@ class Twin:
     _order: "count[int]" = field(default_factory=count)
     _noticed: int = 0
     _woken: set[Key] = field(default_factory=set)
+    _draining: set[Key] = field(default_factory=set)
     _startups: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -80,8 +81,6 @@ class Twin:
         self.kubernetes = Front(self.api, self.clock, self.weather, self.advance, later, lock)
         self.metrics = Front(self.prometheus, self.clock, self.queries, self.advance, later, lock)
         self._at(self._now_s + self.scrape_s, self._scrape)
-
-    # What a test or a demo does to it.
 
     def transport(self, token: str | None = None) -> DirectTransport:
         """To the Kubernetes API."""
@@ -133,21 +132,33 @@ class Twin:
         else:
             self.trouble[key] = trouble
 
-    # Time.
+    def reset_counters(self, key: Key) -> None:
+        """The processes in all its pods begin to count anew."""
+        self._served(key).reset()
+
+    def compact(self) -> None:
+        """Let the API forget what was before now."""
+        self._notice()
+        self.api.store.compact()
 
     def advance(self, now_s: float) -> None:
         """Everything that was due until then."""
         self._notice()
-        while True:
-            due_s = self._due[0][0] if self._due else inf
-            if due_s > now_s:
-                break
-            self._now_s = max(self._now_s, due_s)
-            self._serve()
-            heappop(self._due)[2]()
+        while (next_s := min(self._next_due_s(), self._next_idle_s())) <= now_s:
+            self._now_s = max(self._now_s, next_s)
+            for key in sorted(self._draining):
+                self.loads[key].advance(self._now_s)
+            if self._next_due_s() <= self._now_s:
+                heappop(self._due)[2]()
             self._notice()
         self._now_s = max(self._now_s, now_s)
-        self._serve()
+
+    def _next_due_s(self) -> float:
+        return self._due[0][0] if self._due else inf
+
+    def _next_idle_s(self) -> float:
+        """When a pod that is to end may have served its last. All other queues wait until somebody looks at them."""
+        return min((self.loads[key].next_s() for key in self._draining), default=inf)
 
     def _time(self) -> float:
         return self._now_s
@@ -158,9 +169,11 @@ class Twin:
     def _after(self, seconds: float, call: Callable[[], None]) -> None:
         self._at(self._now_s + seconds, call)
 
-    def _serve(self) -> None:
-        for queue in self.loads.values():
-            queue.advance(self._now_s)
+    def _served(self, owner: Key) -> Queue:
+        """The queue of a workload, as of now."""
+        queue = self.loads[owner]
+        queue.advance(self._now_s)
+        return queue
 
     def _notice(self) -> None:
         """Wake the controllers of what was written."""
@@ -171,18 +184,21 @@ class Twin:
             owner = self._controllers.owner_of(change.key) if change.key.resource == PODS.resource else change.key
             if change.act == "delete" and change.key.resource == PODS.resource and owner is not None:
                 self._gone(owner, change.key)
-            if owner is not None and self._controllers.kind_of(owner.resource) and owner not in self._woken:
+            if owner is not None and self._looked_after(owner) and owner not in self._woken:
                 self._woken.add(owner)
                 self._after(LAG_S, partial(self._reconcile, owner))
         self._noticed = store.version
+
+    def _looked_after(self, owner: Key) -> bool:
+        """A custom kind has a controller only where a workload of it was added."""
+        kind = self._controllers.kind_of(owner.resource)
+        return kind is not None and (not kind.custom or owner in self.loads)
 
     def _reconcile(self, owner: Key) -> None:
         self._woken.discard(owner)
         kind = self._controllers.kind_of(owner.resource)
         assert kind is not None
         self._controllers.reconcile(kind, owner)
-
-    # The kubelet.
 
     def _start(self, owner: Key, pod: Object) -> None:
         if owner in self.loads:
@@ -194,7 +210,7 @@ class Twin:
 
     def _schedule(self, owner: Key, key: Key, uid: str) -> None:
         pod = self._alive(key, uid)
-        if pod is None:
+        if pod is None or "nodeName" in pod["spec"]:
             return
         if self.trouble.get(owner) == "Unschedulable" or self._placed() >= self.nodes:
             if not pod["status"].get("conditions"):
@@ -232,7 +248,7 @@ class Twin:
             self._after(RETRY_S, partial(self._become_ready, owner, key, uid, restarts + 1))
             return
         self._put(key, pods.ready(pod if restarts == 0 else pods.running(pod, time), time))
-        self.loads[owner].open(key.name)
+        self._served(owner).open(key.name)
 
     def _end(self, owner: Key, pod: Object) -> None:
         """Let a pod finish what it serves, as long as its grace lasts."""
@@ -241,7 +257,9 @@ class Twin:
             self.api.store.delete(key)
             return
         ending = self.api.objects.end_pod(PODS, pod)
-        busy = self.loads[owner].drain(key.name) if owner in self.loads else False
+        busy = self._served(owner).drain(key.name) if owner in self.loads else False
+        if busy:
+            self._draining.add(owner)
         grace_s = ending["metadata"]["deletionGracePeriodSeconds"] if busy else LAG_S
         self._after(grace_s, partial(self._remove, key, uid))
 
@@ -259,18 +277,19 @@ class Twin:
     def _gone(self, owner: Key, key: Key) -> None:
         self._controllers.forget(owner, key)
         if owner in self.loads:
-            self.loads[owner].close(key.name)
+            queue = self._served(owner)
+            queue.close(key.name)
+            if not any(server.draining for server in queue.servers.values()):
+                self._draining.discard(owner)
             self.prometheus.series.end({"namespace": key.namespace, "pod": key.name}, self._now_s)
 
     def _put(self, key: Key, pod: Object) -> None:
         self.api.store.put(key, pod)
 
-    # Prometheus.
-
     def _scrape(self) -> None:
         if self.scraping:
-            for queue in self.loads.values():
-                scraped(self.prometheus.series, queue, self.styles, self._now_s)
+            for owner in self.loads:
+                scrape(self.prometheus.series, self._served(owner), self.styles, self._now_s)
             self.prometheus.series.forget(self._now_s - 3600.0)
         self._after(self.scrape_s, self._scrape)
 

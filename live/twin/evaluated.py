@@ -137,14 +137,25 @@ def _reckoned(act: str, a: float, b: float) -> float:
 
 
 def _aggregated(node: Aggregate, found: Vector, time_s: float) -> Vector:
-    kept: dict[tuple[tuple[str, str], ...], tuple[Labels, list[float]]] = {}
-    wanted = set(node.labels)
+    kept: dict[tuple[object, ...], tuple[Labels, list[float]]] = {}
     for sample in found:
-        labels = {
-            k: v for k, v in sample.labels.items() if (k in wanted) != node.without and (k != "__name__" or k in wanted)
-        }
-        kept.setdefault(_key(labels, named=True), (labels, []))[1].append(sample.value)
+        key = _group_key(node, sample.labels)
+        if key not in kept:
+            kept[key] = (_group_labels(node, sample.labels), [])
+        kept[key][1].append(sample.value)
     return [Sample(labels, time_s, _one(node.act, values)) for labels, values in kept.values()]
+
+
+def _group_key(node: Aggregate, labels: Labels) -> tuple[object, ...]:
+    if node.without:
+        return _key(_group_labels(node, labels))
+    return tuple([labels.get(name, "") for name in node.labels])
+
+
+def _group_labels(node: Aggregate, labels: Labels) -> Labels:
+    if node.without:
+        return {k: v for k, v in labels.items() if k not in node.labels and k != "__name__"}
+    return {name: labels[name] for name in node.labels if name in labels}
 
 
 def _one(act: str, values: list[float]) -> float:
@@ -186,5 +197,5 @@ def _unnamed(labels: Labels) -> Labels:
     return {key: value for key, value in labels.items() if key != "__name__"}
 
 
-def _key(labels: Labels, named: bool = False) -> tuple[tuple[str, str], ...]:
-    return tuple(sorted((k, v) for k, v in labels.items() if named or k != "__name__"))
+def _key(labels: Labels) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((k, v) for k, v in labels.items() if k != "__name__"))

@@ -1,72 +1,95 @@
 """What the exporters of the pods show at a scrape: the metrics of the generic preset, and those of vLLM."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate
-from typing import Literal, NamedTuple
+from typing import Literal
 
-from live.twin.load import BOUNDS_S, Queue, Server, Tally
+from live.twin.load import BOUNDS_S, Counters, Queue, Server, Tally
 from live.twin.series import SeriesStore, written
 
 Style = Literal["generic", "vllm"]
+Name = tuple[str, Mapping[str, str]]
+"""Metric and labels."""
 
 
-class Shown(NamedTuple):
-    metric: str
-    labels: Mapping[str, str]
-    value: float
-
-
-def scraped(store: SeriesStore, queue: Queue, styles: Iterable[Style], time_s: float) -> None:
+def scrape(store: SeriesStore, queue: Queue, styles: Sequence[Style], time_s: float) -> None:
     """Store what all pods of a queue show."""
-    for shown in of_queue(queue, styles):
-        store.add(shown.metric, shown.labels, time_s, shown.value)
+    for server, queued in _shares(queue):
+        if not server.series:
+            server.series = [store.samples(*name) for name in names(queue, server, styles)]
+        for samples, value in zip(server.series, values(server, queued, styles), strict=True):
+            samples.append((time_s, value))
 
 
-def of_queue(queue: Queue, styles: Iterable[Style]) -> Iterator[Shown]:
+def exposition(queue: Queue, styles: Sequence[Style]) -> str:
+    """The text that a Prometheus scrapes."""
+    lines = []
+    for server, queued in _shares(queue):
+        for (metric, labels), value in zip(names(queue, server, styles), values(server, queued, styles), strict=True):
+            inside = ",".join(f'{name}="{text}"' for name, text in labels.items())
+            lines.append(f"{metric}{{{inside}}} {written(value)}\n")
+    return "".join(lines)
+
+
+def names(queue: Queue, server: Server, styles: Sequence[Style]) -> Iterator[Name]:
+    """What a pod shows, in the order of `values`."""
+    labels = {"namespace": queue.workload.namespace, "pod": server.name, **queue.workload.labels}
+    for style in styles:
+        yield from _generic_names(labels) if style == "generic" else _vllm_names({"model_name": "model", **labels})
+
+
+def values(server: Server, queued: float, styles: Sequence[Style]) -> Iterator[float]:
+    for style in styles:
+        yield from (_generic if style == "generic" else _vllm)(server, server.counters, queued)
+
+
+def _shares(queue: Queue) -> Iterator[tuple[Server, int]]:
+    """Each pod as of now, and its part of the queue that they share."""
     servers = list(queue.servers.values())
     for i, server in enumerate(servers):
         server.pass_to(queue.now_s)
-        # They share the queue; so each shows its part of it.
-        queued = (len(queue.waiting) + len(servers) - 1 - i) // len(servers)
-        labels = {"namespace": queue.workload.namespace, "pod": server.name, **queue.workload.labels}
-        for style in styles:
-            yield from (_generic if style == "generic" else _vllm)(server, queued, labels)
+        yield server, (len(queue.waiting) + len(servers) - 1 - i) // len(servers)
 
 
-def exposition(shown: Iterable[Shown]) -> str:
-    """The text that a Prometheus scrapes."""
-    lines = []
-    for metric, labels, value in shown:
-        inside = ",".join(f'{name}="{text}"' for name, text in labels.items())
-        lines.append(f"{metric}{{{inside}}} {written(value)}\n")
-    return "".join(sorted(lines))
-
-
-def _generic(server: Server, queued: int, labels: Mapping[str, str]) -> Iterator[Shown]:
-    counters = server.counters
-    yield Shown("requests_queued", labels, queued)
-    yield Shown("requests_in_service", labels, server.busy)
-    for name in ("arrived", "started", "completed", "failed", "rejected", "abandoned"):
-        yield Shown(f"requests_{name}_total", labels, getattr(counters, name))
-    yield Shown("requests_busy_seconds_total", labels, counters.busy_s)
+def _generic_names(labels: Mapping[str, str]) -> Iterator[Name]:
+    gauges = ("queued", "in_service")
+    counters = ("arrived", "started", "completed", "failed", "rejected", "abandoned", "busy_seconds")
+    yield from ((f"requests_{name}", labels) for name in gauges)
+    yield from ((f"requests_{name}_total", labels) for name in counters)
     for name in ("wait", "service", "response"):
-        yield from _histogram(f"requests_{name}_seconds", getattr(counters, name), labels)
+        yield from _histogram_names(f"requests_{name}_seconds", labels)
 
 
-def _vllm(server: Server, queued: int, labels: Mapping[str, str]) -> Iterator[Shown]:
-    counters = server.counters
-    labels = {"model_name": "model", **labels}
-    yield Shown("vllm:num_requests_running", labels, server.busy)
-    yield Shown("vllm:num_requests_waiting", labels, queued)
-    yield Shown("vllm:request_success_total", {**labels, "finished_reason": "stop"}, counters.completed)
-    yield from _histogram("vllm:request_queue_time_seconds", counters.wait, labels)
-    yield from _histogram("vllm:request_inference_time_seconds", counters.service, labels)
-    yield from _histogram("vllm:e2e_request_latency_seconds", counters.response, labels)
+def _generic(server: Server, seen: Counters, queued: float) -> Iterator[float]:
+    yield from (queued, server.busy, seen.arrived, seen.started, seen.completed, seen.failed, seen.rejected)
+    yield from (seen.abandoned, seen.busy_s)
+    for tally in (seen.wait, seen.service, seen.response):
+        yield from _histogram(tally)
 
 
-def _histogram(name: str, tally: Tally, labels: Mapping[str, str]) -> Iterator[Shown]:
-    bounds = [*(repr(bound) for bound in BOUNDS_S), "+Inf"]
-    for bound, total in zip(bounds, accumulate(tally.counts), strict=True):
-        yield Shown(f"{name}_bucket", {**labels, "le": bound}, total)
-    yield Shown(f"{name}_sum", labels, tally.sum_s)
-    yield Shown(f"{name}_count", labels, sum(tally.counts))
+def _vllm_names(labels: Mapping[str, str]) -> Iterator[Name]:
+    yield "vllm:num_requests_waiting", labels
+    yield "vllm:num_requests_running", labels
+    yield "vllm:request_success_total", {**labels, "finished_reason": "stop"}
+    for name in ("request_queue_time_seconds", "request_inference_time_seconds", "e2e_request_latency_seconds"):
+        yield from _histogram_names(f"vllm:{name}", labels)
+
+
+def _vllm(server: Server, seen: Counters, queued: float) -> Iterator[float]:
+    yield from (queued, server.busy, seen.completed)
+    for tally in (seen.wait, seen.service, seen.response):
+        yield from _histogram(tally)
+
+
+def _histogram_names(name: str, labels: Mapping[str, str]) -> Iterator[Name]:
+    for bound in (*(repr(bound) for bound in BOUNDS_S), "+Inf"):
+        yield f"{name}_bucket", {**labels, "le": bound}
+    yield f"{name}_sum", labels
+    yield f"{name}_count", labels
+
+
+def _histogram(tally: Tally) -> Iterator[float]:
+    totals = list(accumulate(tally.counts))
+    yield from totals
+    yield tally.sum_s
+    yield totals[-1]

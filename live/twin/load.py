@@ -10,6 +10,8 @@ from math import inf
 
 import numpy as np
 
+from live.twin.series import Samples
+
 BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 
 
@@ -88,6 +90,8 @@ class Server:
     seen_s: float = 0.0
     """Until when its busy time is counted."""
     counters: Counters = field(default_factory=Counters)
+    series: list[Samples] = field(default_factory=list)
+    """Where its samples are kept, once it was scraped."""
 
     def pass_to(self, now_s: float) -> None:
         self.counters.busy_s += self.busy * (now_s - self.seen_s)

@@ -11,6 +11,7 @@ LOOKBACK_S = 300.0
 """How old a sample may be and still stand for its series: Prometheus's own default."""
 
 Labels = Mapping[str, str]
+Samples = deque[tuple[float, float | None]]
 
 
 class Matcher(NamedTuple):
@@ -29,8 +30,7 @@ class Sample(NamedTuple):
 
 class _Series(NamedTuple):
     labels: dict[str, str]
-    samples: deque[tuple[float, float | None]]
-    """Time and value; None where the series ended."""
+    samples: Samples
 
 
 @dataclass(slots=True)
@@ -40,22 +40,31 @@ class SeriesStore:
     _metrics: dict[str, dict[tuple[tuple[str, str], ...], _Series]] = field(default_factory=dict)
 
     def add(self, metric: str, labels: Labels, time_s: float, value: float) -> None:
+        self.samples(metric, labels).append((time_s, value))
+
+    def samples(self, metric: str, labels: Labels) -> Samples:
+        """Where the samples of a series are kept, for who adds many: time and value, or None where it ended."""
         key = tuple(sorted(labels.items()))
         series = self._metrics.setdefault(metric, {})
         if key not in series:
             series[key] = _Series({"__name__": metric, **labels}, deque(maxlen=self.keep))
-        series[key].samples.append((time_s, value))
+        return series[key].samples
 
     def end(self, matching: Labels, time_s: float) -> None:
         """The series with these labels are no longer scraped: they are gone at once, as after a stale marker."""
         for series in self._all():
-            if matching.items() <= series.labels.items() and series.samples[-1][1] is not None:
+            if series.samples and series.samples[-1][1] is not None and matching.items() <= series.labels.items():
                 series.samples.append((time_s, None))
 
     def forget(self, before_s: float) -> None:
-        """Drop series whose last sample is older."""
+        """Drop series that ended earlier."""
         for metric, series in self._metrics.items():
-            self._metrics[metric] = {key: one for key, one in series.items() if one.samples[-1][0] >= before_s}
+            ended = [
+                key
+                for key, one in series.items()
+                if one.samples and one.samples[-1][1] is None and one.samples[-1][0] < before_s
+            ]
+            self._metrics[metric] = {key: series[key] for key in series if key not in ended} if ended else series
 
     def instant(self, matchers: list[Matcher], time_s: float, behind_s: float = 0.0) -> list[Sample]:
         """The last sample of each series not older than the lookback; without the samples of the last `behind_s`."""

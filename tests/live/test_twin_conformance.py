@@ -40,7 +40,7 @@ def fake(minor: int) -> Twin:
 def direct(request: pytest.FixtureRequest) -> Ground:
     twin = fake(request.param)
     limited, stranger = (DirectTransport(twin.kubernetes, token) for token in ("limited-token", "nobody's"))
-    return Ground(twin.transport(), "proof", request.param, limited, stranger, twin.api.store.compact)
+    return Ground(twin.transport(), "proof", request.param, limited, stranger, twin.compact)
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def over_http() -> Iterator[Ground]:
     twin = fake(30)
     with served(twin.kubernetes) as server:
         admin, limited, stranger = (client(server.url, token) for token in ("admin-token", "limited-token", "nobody's"))
-        yield Ground(admin, "proof", 30, limited, stranger, twin.api.store.compact)
+        yield Ground(admin, "proof", 30, limited, stranger, twin.compact)
 
 
 @pytest.fixture(scope="module")
