@@ -6,6 +6,7 @@ from pydantic import Field
 from pydantic.dataclasses import rebuild_dataclass
 
 from policies.budget import BudgetSpec
+from policies.clairvoyant import ClairvoyantSpec
 from policies.cold_start import ColdStartSpec
 from policies.cooldown import CooldownSpec
 from policies.fcfs import FcfsSpec
@@ -27,6 +28,7 @@ from policies.target import TargetSpec
 
 PolicySpec = Annotated[
     BudgetSpec
+    | ClairvoyantSpec
     | ColdStartSpec
     | CooldownSpec
     | FcfsSpec

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from policies.clairvoyant import FUTURE
 from sim.requests import recording
 from sim.scenario import Model, Scenario, Version, load
 
@@ -10,7 +11,8 @@ from sim.scenario import Model, Scenario, Version, load
 def checked(path: Path) -> Iterator[str]:
     """A few lines on a scenario file that is right.
 
-    Raises `policies.specfile.SpecError` with all its faults, `ValueError` for a trace that does not fit it.
+    Raises `policies.specfile.SpecError` with all its faults, `ValueError` for a trace that does not fit it
+    and for a policy that needs a future which cannot be foreseen.
     """
     scenario = load(path)
     for c in scenario.traffic:
@@ -26,6 +28,10 @@ def _policy_lines(scenario: Scenario) -> Iterator[str]:
     readings = scenario.policy.build(scenario.pools).readings
     needs = ", ".join(sorted(readings.needed)) or "nothing"
     yield f"policy {scenario.policy.kind} reads {needs}"
+    if FUTURE in readings.needed:
+        from sim.foresight import check
+
+        check(scenario)
     for reading, instead in readings.assumed.items():
         if reading in scenario.control.unseen:
             yield f"without {reading}, which is not seen here, it assumes {instead}"

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from policies.bounded import Bounded
+from policies.clairvoyant import FUTURE
 from policies.decision import Decision
 from policies.loop import Action, ControlLoop
+from policies.policy import Policy
 from sim.cluster import Cluster, Keep, Requests
 from sim.columns import Columns
 from sim.disturbances import Crashes, shifting
@@ -60,7 +62,7 @@ class World:
         self.cluster = _cluster(engine)(self.env, scenario, Workload(scenario, stream), bounds, keep)
         self.pools = {name: self._replicas(i, name, stream) for i, name in enumerate(scenario.pools)}
         self.history = History(self.env, self.cluster, self.pools)
-        policy = Bounded(scenario.policy.build(scenario.pools), scenario.pools)
+        policy = Bounded(_policy(scenario, replication), scenario.pools)
         sensor = Scraper(
             self.env,
             self.cluster,
@@ -104,6 +106,16 @@ class World:
             shifts = getattr(model.routing, "shifts", ())
             classes = [(k, c) for k, c in enumerate(self.scenario.traffic) if c.model == model.name]
             self.env.process(shifting(self.env, self.cluster, shifts, classes))
+
+
+def _policy(scenario: Scenario, replication: int) -> Policy:
+    """The scenario's policy, with the future where it needs it."""
+    policy = scenario.policy.build(scenario.pools)
+    if FUTURE not in policy.readings.needed:
+        return policy
+    from sim.foresight import foreseeing
+
+    return foreseeing(scenario, replication)
 
 
 def _cluster(engine: Engine) -> Callable[[Environment, Scenario, Workload, Sequence[float], Keep], Cluster]:
