@@ -23,6 +23,9 @@ from policies.spec import (
     Seconds,
 )
 
+ALL_READ = 200
+"""Up to so many targets everything is read that there is."""
+
 Port = Annotated[int, Field(ge=0, le=65535)]
 Fault = tuple[tuple[str | int, ...], str]
 """Where in the file, and what is wrong there."""
@@ -210,6 +213,9 @@ class Config:
     tick_s: PositiveSeconds = 15.0
     max_age_s: PositiveSeconds = 60.0
     """A reading that is older is taken for unknown."""
+    read: Literal["auto", "all", "policy"] = "auto"
+    """Which readings are asked for: `all` that there are; `policy`, those that the policy uses, the gauges, and where
+    there is an SLO the response times; `auto` is `all` for up to 200 targets. Times, as histograms, cost most."""
     slo: Slo | None = None
     mode: Literal["active", "shadow", "recommend"] = "shadow"
     """`shadow` writes nothing to the cluster but the lease; `recommend` tells as `recommend` says."""
@@ -230,6 +236,15 @@ class Config:
 
     def namespace_of(self, target: Target) -> str:
         return target.namespace or self.cluster.namespace
+
+    @property
+    def reads(self) -> frozenset[str]:
+        """The readings that are asked for."""
+        if self.read == "all" or (self.read == "auto" and len(self.targets) <= ALL_READ):
+            return frozenset(ASKED)
+        readings = self.policy.build(self.pools).readings
+        objective = {"response_s"} if self.slo else set()
+        return frozenset({"queued", "in_service", *objective, *readings.needed, *readings.assumed})
 
     def queries_of(self, target: Target) -> Queries:
         """What is asked for a target, its labels filled in; those of the pods stay as `PODS`."""

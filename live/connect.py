@@ -9,6 +9,7 @@ from typing import Any
 from urllib.parse import urlencode
 
 import urllib3
+from pydantic_core import from_json
 
 from live.config import Cluster, Prometheus
 from live.transport import Answer, LostError
@@ -164,7 +165,7 @@ def _parsed(data: bytes) -> Any:
     if not data:
         return None
     try:
-        return json.loads(data)
+        return from_json(data)  # Twice as fast as the standard library: an answer may have megabytes.
     except ValueError:
         return data.decode("utf-8", "replace")
 

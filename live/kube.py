@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from live.config import KINDS, Config, Target
 from live.transport import Answer, Transport
 
 MERGE_PATCH = "application/merge-patch+json"
@@ -210,3 +211,19 @@ def _seconds(text: Any) -> float | None:
 
 def _writing(dry_run: bool) -> dict[str, str]:
     return {"fieldManager": FIELD_MANAGER} | ({"dryRun": "All"} if dry_run else {})
+
+
+def refs(config: Config, kube: KubeApi) -> dict[str, Ref]:
+    """Pool -> the object whose replicas it is; names of kinds that are not built in are asked of the API.
+
+    Raises `ValueError` for a kind that the API does not know, `ApiError` and `LostError`.
+    """
+    return {target.pool: _ref(config, target, kube) for target in config.targets}
+
+
+def _ref(config: Config, target: Target, kube: KubeApi) -> Ref:
+    known = KINDS.get(target.kind)
+    plural = known[1] if known and target.group_version == known[0] else kube.plural(target.group_version, target.kind)
+    if plural is None:
+        raise ValueError(f"{target.pool}: the cluster has no kind {target.kind!r} in {target.group_version}")
+    return Ref(Resource(target.group_version, plural, config.namespace_of(target)), target.kind, target.name)

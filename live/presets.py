@@ -4,7 +4,7 @@ An expression is PromQL with `{selector}` where a target's matchers belong (no b
 name. One that begins with `=` is a sum of other readings. Readings that a system does not have are left out: unknown.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
@@ -54,6 +54,17 @@ class Queries:
     histograms: Mapping[str, Distribution] = field(default_factory=dict)
     sources: tuple[str, ...] = ("pod",)
     """The labels that tell the sources of one counter apart, each of which may restart or end by itself."""
+
+    def labelled(self, more: Mapping[str, str]) -> "Queries":
+        """With other labels besides."""
+        return replace(self, labels={**self.labels, **more})
+
+    def only(self, names: Collection[str]) -> "Queries":
+        """Without other readings, except those that one of these is the sum of."""
+        sums = [text for name, text in self.scalars.items() if name in names and text.startswith("=")]
+        wanted = {*names, *(part.strip() for text in sums for part in text[1:].split("+"))}
+        scalars = {name: text for name, text in self.scalars.items() if name in wanted}
+        return replace(self, scalars=scalars, histograms={n: h for n, h in self.histograms.items() if n in wanted})
 
     def overridden(self, by: Mapping[str, "str | Distribution | None"]) -> "Queries":
         """With some readings asked for in another way, or, by None, not at all; `age` may be among them."""

@@ -1,10 +1,10 @@
 """What is asked of Prometheus: few instant queries for many targets, and samples for answers."""
 
-import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from math import isfinite
+from typing import Any
 
 from live.presets import PODS, Distribution, Queries
 from live.transport import Transport
@@ -17,9 +17,8 @@ class QueryError(Exception):
     """Prometheus answered, and what it said cannot be used."""
 
 
-class Sample(NamedTuple):
-    labels: Mapping[str, str]
-    value: float
+Sample = tuple[Mapping[str, str], float]
+"""Labels and value; plain, as a tick has tens of thousands."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +58,8 @@ def _vector(data: Mapping[str, Any]) -> Vector:
     if data["resultType"] != "vector":
         raise ValueError(data["resultType"])
     result = data["result"]
-    samples = [Sample(one["metric"], float(one["value"][1])) for one in result]
-    isfinite = math.isfinite
-    finite = [sample for sample in samples if isfinite(sample.value)]
+    samples = [(one["metric"], float(one["value"][1])) for one in result]
+    finite = [sample for sample in samples if isfinite(sample[1])]
     return Vector(float(result[0]["value"][0]) if result else None, finite)
 
 
@@ -119,7 +117,7 @@ class Batch:
         return f"min by ({', '.join(self.names)}) (timestamp({self._filled(self.queries.age)}))"
 
     def expressions(self) -> Iterator[tuple[str, str]]:
-        """What is asked for, and how: readings in the order of `Flow`; a time as its `bucket`, `sum` and `count`."""
+        """What is asked for, and how; a histogram as its `bucket`, or its `count`, and its `sum`."""
         yield "age", self.oldest()
         for name, expression in self.queries.scalars.items():
             if not expression.startswith("="):

@@ -1,0 +1,97 @@
+"""Counters and histograms of a pool that only grow, added up from replicas that restart, come and go.
+
+A plain sum over replicas falls by all that a replica ever counted when it goes, which would look like a restart of
+everything. So each source's growth is added to a total of our own, which begins with 0 when the daemon does.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from math import isinf
+from operator import lt
+
+from policies.histogram import Histogram
+
+Source = tuple[str, ...]
+"""The labels that tell one source from another."""
+
+
+@dataclass(slots=True)
+class Total:
+    """One counter over all sources."""
+
+    value: float = 0.0
+    _last: dict[Source, float] = field(default_factory=dict)
+    _begun: bool = False
+
+    def add(self, seen: Mapping[Source, float]) -> float:
+        """The total after these values. A source that was not there before counts from zero, as does one that
+        went back; one that is missing goes on from where it was when it comes again."""
+        grown, last = 0.0, self._last
+        for source, now in seen.items():
+            before = last.get(source)
+            if before is None:
+                # What there was before the first look is not ours.
+                grown += now if self._begun else 0.0
+            else:
+                grown += now - before if now >= before else now
+            last[source] = now
+        self._begun = True
+        self.value += grown
+        return self.value
+
+
+@dataclass(slots=True)
+class Distributed:
+    """One cumulative histogram over all sources; times in seconds."""
+
+    unit_s: float
+    _edges: tuple[float, ...] = ()
+    """The bounds in the metric's own unit, of which the last is infinite."""
+    _bounds: tuple[float, ...] = ()
+    _counts: list[float] = field(default_factory=list)
+    _sum: float = 0.0
+    _last: dict[Source, tuple[tuple[float, ...], float]] = field(default_factory=dict)
+    _begun: bool = False
+
+    def add(self, buckets: Mapping[Source, Mapping[float, float]], sums: Mapping[Source, float]) -> Histogram | None:
+        """The histogram after these counts by bound; None where a source lacks its sum, or there are no sources.
+
+        Only bounds that all sources have are kept. Where these change, everything begins anew.
+        """
+        if not buckets or not all(source in sums for source in buckets):
+            return None
+        edges = self._common(buckets)
+        if not edges or not isinf(edges[-1]):
+            return None
+        if edges != self._edges:
+            self._begin(edges)
+        for source, counts in buckets.items():
+            self._grow(source, tuple([counts[edge] for edge in edges]), sums[source] * self.unit_s)
+        self._begun = True
+        return Histogram(self._bounds, tuple(self._counts), self._sum)
+
+    def _common(self, buckets: Mapping[Source, Mapping[float, float]]) -> tuple[float, ...]:
+        """The bounds of all sources, ascending; those of last time where they are still the same."""
+        known = set(self._edges)
+        if all(counts.keys() == known for counts in buckets.values()):
+            return self._edges
+        return tuple(sorted(set.intersection(*(set(counts) for counts in buckets.values()))))
+
+    def _begin(self, edges: tuple[float, ...]) -> None:
+        self._edges = edges
+        self._bounds = tuple(edge * self.unit_s for edge in edges[:-1])
+        self._counts, self._sum, self._last, self._begun = [0.0] * len(edges), 0.0, {}, False
+
+    def _grow(self, source: Source, counts: tuple[float, ...], total: float) -> None:
+        before = self._last.get(source)
+        self._last[source] = (counts, total)
+        if before is None:
+            if not self._begun:
+                return
+            before = ((0.0,) * len(counts), 0.0)
+        elif before[0] == counts:
+            return
+        elif any(map(lt, counts, before[0])):
+            before = ((0.0,) * len(counts), 0.0)
+        self._counts = [c + now - then for c, now, then in zip(self._counts, counts, before[0], strict=True)]
+        self._sum += max(0.0, total - before[1])

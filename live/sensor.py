@@ -1,0 +1,314 @@
+"""The `Sensor` port on a real cluster: Prometheus for requests, the informer for replicas.
+
+What is not known is None, with the age of what was last known, and never 0.
+"""
+
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from operator import itemgetter
+from typing import Any, Protocol
+
+from live.clock import Clock
+from live.config import Config
+from live.counters import Distributed, Source, Total
+from live.presets import PODS
+from live.prometheus import Batch, PrometheusApi, QueryError, Sample, Subject, Vector, batches
+from live.replicas import Pod, count
+from live.transport import LostError
+from policies.histogram import Histogram
+from policies.observation import Flow, Observation, PoolReading, ReplicaReading
+
+GRAIN = 1024.0
+"""Moments are whole parts of a second, in binary, so that differences of them are exact."""
+
+
+class ClusterView(Protocol):
+    """What `live.informer.Informer` tells."""
+
+    def wanted(self, pool: str) -> int | None: ...
+    def pods(self, pool: str) -> Sequence[Pod] | None: ...
+    def pools_of_pods(self) -> Mapping[str, Sequence[str]]: ...
+
+
+@dataclass(slots=True)
+class Asked:
+    """A subject, what this tick's answers said of it, and its counters."""
+
+    subject: Subject
+    totals: dict[str, Total] = field(default_factory=dict)
+    histograms: dict[str, Distributed] = field(default_factory=dict)
+    least: dict[str, float] = field(default_factory=dict)
+    """Sums of readings that are counters themselves: they do not fall."""
+    gauges: dict[str, dict[Source, float]] = field(default_factory=dict)
+    """Reading -> the subject's labels -> value; this tick's."""
+    counters: dict[str, dict[Source, float]] = field(default_factory=dict)
+    buckets: dict[str, dict[Source, dict[float, float]]] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        self.gauges, self.counters, self.buckets = {}, {}, {}
+
+    def flow(self) -> Flow:
+        """What was answered; counters go on from where they were."""
+        found: dict[str, Any] = {name: sum(by.values()) for name, by in self.gauges.items() if name != "age"}
+        for name, by in self.counters.items():
+            if "." not in name:
+                found[name] = self.totals.setdefault(name, Total()).add(by)
+        for name in self.subject.queries.histograms:
+            found[name] = self._histogram(name)
+        for name, expression in self.subject.queries.scalars.items():
+            if expression.startswith("="):
+                found[name] = self._summed(name, expression[1:].split("+"), found)
+        return Flow(**found)
+
+    def _histogram(self, name: str) -> Histogram | None:
+        spec = self.subject.queries.histograms[name]
+        buckets = self.buckets.get(f"{name}.bucket")
+        if spec.bucket is None:
+            counts = self.counters.get(f"{name}.count", {})
+            buckets = {source: {float("inf"): value} for source, value in counts.items()}
+        if not buckets:
+            return None
+        kept = self.histograms.setdefault(name, Distributed(spec.unit_s))
+        return kept.add(buckets, self.counters.get(f"{name}.sum", {}))
+
+    def _summed(self, name: str, parts: Sequence[str], found: Mapping[str, Any]) -> float | None:
+        known: list[float] = [found[part.strip()] for part in parts if found.get(part.strip()) is not None]
+        if len(known) < len(parts):
+            return None
+        # A request that was given up, or went with its replica, leaves the sum; it had come all the same.
+        self.least[name] = max(self.least.get(name, 0.0), sum(known))
+        return self.least[name]
+
+
+@dataclass(slots=True)
+class Taken:
+    """When a pool was last read."""
+
+    sample_s: float | None = None
+    """The oldest of its samples, by Prometheus's clock."""
+    at_s: float | None = None
+    """The same moment by ours."""
+
+
+class PrometheusSensor:
+    """Few queries for all targets. After `read`, `problems` says what could not be read, and why."""
+
+    def __init__(self, config: Config, prometheus: PrometheusApi, cluster: ClusterView, clock: Clock) -> None:
+        self._api, self._cluster, self._clock = prometheus, cluster, clock
+        self._max_age_s = config.max_age_s
+        self._slots = {target.pool: target.slots for target in config.targets}
+        subjects = list(subjects_of(config))
+        self.batches = batches(subjects)
+        self._asked = {(s.pool, s.request_class): Asked(s) for s in subjects}
+        self._classes = {t.pool: tuple(t.classes) for t in config.targets}
+        self._taken = {pool: Taken() for pool in self._slots}
+        self._edges: dict[str, float] = {}
+        self._before: tuple[float, float] | None = None
+        """The time that was told last, and what the steady clock said then."""
+        self.problems: dict[str, str] = {}
+        self.shown: Observation | None = None
+        """What was read last."""
+
+    def read(self) -> Observation:
+        now_s = self._now_s()
+        self.problems = {}
+        with _unswept():
+            evaluated_s = self._ask()
+            pools = {pool: self._reading(pool, now_s, evaluated_s) for pool in self._slots}
+        self.shown = Observation(now_s, pools)
+        return self.shown
+
+    def _now_s(self) -> float:
+        """The time, which for a policy never goes back: after a jump back it goes on by the steady clock."""
+        steady_s = self._clock.monotonic_s()
+        now_s = self._clock.now_s()
+        if self._before is not None:
+            now_s = max(now_s, self._before[0] + steady_s - self._before[1])
+        self._before = (_grained(now_s), steady_s)
+        return self._before[0]
+
+    def _ask(self) -> float | None:
+        """Put every query once, and hand the samples out; when Prometheus evaluated the first, by its own clock."""
+        for asked in self._asked.values():
+            asked.forget()
+        pools = self._cluster.pools_of_pods()
+        answers: dict[str, Vector | None] = {}
+        for batch in self.batches:
+            owners = Owners(batch, pools, self._asked)
+            for name, expression in batch.expressions():
+                if expression not in answers:
+                    answers[expression] = self._answer(name, expression, lost=None in answers.values())
+                answer = answers[expression]
+                if answer is not None:
+                    self._hand_out(batch, name, answer.samples, owners)
+        return next((a.time_s for a in answers.values() if a is not None and a.time_s is not None), None)
+
+    def _answer(self, name: str, expression: str, lost: bool) -> Vector | None:
+        """None where Prometheus does not answer any more; without samples where it refuses this query."""
+        if lost:
+            return None
+        try:
+            return self._api.query(expression)
+        except LostError as error:
+            self.problems["prometheus"] = str(error)
+            return None
+        except QueryError as error:
+            self.problems[name] = f"{error} ({expression})"
+            return Vector(None, ())
+
+    def _hand_out(self, batch: Batch, name: str, samples: Iterable[Sample], owners: "Owners") -> None:
+        """Give each sample to the subject whose labels it has."""
+        if name.endswith(".bucket"):
+            self._hand_out_buckets(batch, name, samples, owners)
+        elif "." in name or name.endswith("_total"):
+            source_of = _values(dict.fromkeys((*batch.names, *batch.queries.sources)))
+            for labels, value in samples:
+                if (asked := owners.of(labels)) is not None:
+                    asked.counters.setdefault(name, {})[source_of(labels)] = value
+        else:
+            pod_label = batch.pod_label or ""
+            for labels, value in samples:
+                if (asked := owners.of(labels)) is not None:
+                    asked.gauges.setdefault(name, {})[labels.get(pod_label, ""),] = value
+
+    def _hand_out_buckets(self, batch: Batch, name: str, samples: Iterable[Sample], owners: "Owners") -> None:
+        edges = self._edges
+        source_of = _values(dict.fromkeys((*batch.names, *batch.queries.sources)))
+        found: dict[Source, dict[float, float]] = {}
+        for labels, value in samples:
+            key = source_of(labels)
+            buckets = found.get(key)
+            if buckets is None:
+                buckets = found[key] = {}
+                if (asked := owners.of(labels)) is not None:
+                    asked.buckets.setdefault(name, {})[key] = buckets
+            le = labels.get("le", "")
+            edge = edges.get(le)
+            if edge is None:
+                edge = edges[le] = float(le or "nan")
+            buckets[edge] = value
+
+    def _reading(self, pool: str, now_s: float, evaluated_s: float | None) -> PoolReading:
+        pods = self._cluster.pods(pool)
+        counts = None if pods is None else count(pods)
+        asked = self._asked[pool, None]
+        age_s = self._age_s(pool, now_s, evaluated_s, pods or ())
+        fresh = age_s is not None and age_s <= self._max_age_s and self._taken[pool].sample_s is not None
+        fresh = fresh and "age" in asked.gauges and not self._silent(pool, now_s, pods or ())
+        flow = asked.flow() if fresh else Flow()
+        classes = {c: self._asked[pool, c].flow() for c in self._classes[pool]} if fresh else {}
+        return PoolReading(
+            wanted=self._cluster.wanted(pool),
+            starting=None if counts is None else counts.starting,
+            ready=None if counts is None else counts.ready,
+            draining=None if counts is None else counts.draining,
+            age_s=age_s,
+            total=flow,
+            classes=classes,
+            replicas=None if pods is None else self._replicas(pool, pods, asked if fresh else None),
+        )
+
+    def _age_s(self, pool: str, now_s: float, evaluated_s: float | None, pods: Sequence[Pod]) -> float | None:
+        """How old the oldest sample of a pool is. A sample that was seen before keeps its moment by our clock."""
+        taken = self._taken[pool]
+        stamps = self._asked[pool, None].gauges.get("age")
+        if stamps and evaluated_s is not None:
+            ready = {pod.name for pod in pods if pod.phase == "ready"}
+            counted = [s for (name,), s in stamps.items() if name in ready] or list(stamps.values())
+            sample_s = min(counted)
+            if sample_s != taken.sample_s or taken.at_s is None or taken.at_s > now_s:
+                taken.sample_s = sample_s
+                taken.at_s = now_s - max(0.0, _grained(evaluated_s - sample_s))
+        return None if taken.at_s is None else max(0.0, now_s - taken.at_s)
+
+    def _silent(self, pool: str, now_s: float, pods: Sequence[Pod]) -> bool:
+        """Whether a replica that has long been ready does not tell anything: then the others are not the whole."""
+        asked = self._asked[pool, None]
+        if PODS not in asked.subject.queries.labels.values() or not asked.gauges.get("age"):
+            return False
+        told = {name for (name,) in asked.gauges["age"]}
+        missing = [pod.name for pod in pods if _long_ready(pod, now_s - self._max_age_s) and pod.name not in told]
+        if missing:
+            self.problems[pool] = f"no metrics of {', '.join(missing)}, which is ready"
+        return bool(missing)
+
+    def _replicas(self, pool: str, pods: Sequence[Pod], asked: Asked | None) -> tuple[ReplicaReading, ...]:
+        busy = asked.gauges.get("in_service", {}) if asked else {}
+        slots = self._slots[pool]
+        return tuple(
+            ReplicaReading(
+                name=pod.name,
+                utilization=None if (pod.name,) not in busy else busy[pod.name,] / slots,
+                started_s=pod.started_s,
+                ready_since_s=pod.ready_since_s,
+            )
+            for pod in pods
+            if pod.phase != "draining"
+        )
+
+
+class Owners:
+    """Whose a sample is; in one tick each series is looked up once."""
+
+    def __init__(
+        self,
+        batch: Batch,
+        pools: Mapping[str, Sequence[str]],
+        asked: Mapping[tuple[str, str | None], Asked],
+    ) -> None:
+        self._batch, self._pools, self._asked = batch, pools, asked
+        self._names = _values(batch.names)
+        self._found: dict[Source, Asked | None] = {}
+
+    def of(self, labels: Mapping[str, str]) -> Asked | None:
+        key = self._names(labels)
+        if key not in self._found:
+            subject = self._batch.subject_of(labels, self._pools)
+            self._found[key] = None if subject is None else self._asked[subject.pool, subject.request_class]
+        return self._found[key]
+
+
+def _values(names: Iterable[str]) -> Callable[[Mapping[str, str]], Source]:
+    """The values of some labels; empty for a label that a series lacks, as Prometheus leaves out empty ones."""
+    wanted = tuple(names)
+    quick: Callable[[Mapping[str, str]], Source] = itemgetter(*wanted, wanted[-1])
+
+    def values(labels: Mapping[str, str]) -> Source:
+        try:
+            return quick(labels)
+        except KeyError:
+            return (*[labels.get(name, "") for name in wanted], labels.get(wanted[-1], ""))
+
+    return values
+
+
+def subjects_of(config: Config) -> Iterable[Subject]:
+    """Every pool, and every class of it that has labels of its own."""
+    reads = config.reads
+    for target in config.targets:
+        queries = config.queries_of(target).only(reads)
+        yield Subject(target.pool, None, queries)
+        for name, each in target.classes.items():
+            yield Subject(target.pool, name, queries.labelled(each.labels))
+
+
+@contextmanager
+def _unswept() -> Iterator[None]:
+    """A tick makes very many objects and no cycles: looking for these in between takes longer than all the rest."""
+    swept = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if swept:
+            gc.enable()
+
+
+def _long_ready(pod: Pod, before_s: float) -> bool:
+    return pod.phase == "ready" and pod.ready_since_s is not None and pod.ready_since_s < before_s
+
+
+def _grained(time_s: float) -> float:
+    return round(time_s * GRAIN) / GRAIN
