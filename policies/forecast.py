@@ -2,8 +2,9 @@
 
 The rule stays as it is. It is shown each pool as `policies.forecasts.shown` has it, with counters that grow by
 forecast / now times their real growth, so that the rates it measures are those forecast, over whatever windows, with
-the bursts they really have. "Now" is the rate over the last bin's length. Where fewer than ten requests came in that
-time there is nothing to multiply, and the pool is shown a steady flow at the rate forecast instead.
+the bursts they really have. "Now" is the rate over the last bin's length, or since the last reading where that is
+another beyond chance: after a jump the load is not multiplied by what it was short of before. Where fewer than ten
+requests came in that time there is nothing to multiply, and the pool is shown a steady flow at the rate forecast.
 
 Beware of a rule that looks ahead by itself, as `fcfs` does by its trend: it looks on from there.
 

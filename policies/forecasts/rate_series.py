@@ -2,11 +2,13 @@
 
 from collections import deque
 from collections.abc import Iterator
-from math import floor, isfinite, nan
+from math import floor, isfinite, nan, sqrt
 from typing import NamedTuple
 
 LONGEST_GAP = 10
 """Between readings that lie more bins apart than this nobody knows how the arrivals were spread."""
+
+CHANCE = 3.0
 
 
 class Bin(NamedTuple):
@@ -50,12 +52,21 @@ class RateSeries:
         return list(self._spread(before[0], taken_s, rate))
 
     def recent(self) -> tuple[float, float] | None:
-        """How many arrived lately, and the seconds in which they did: one bin's length or little more, up to the last
-        reading; None where less than half of that is known."""
+        """How many arrived lately, and the seconds in which they did, up to the last reading.
+
+        These are one bin's length or little more; but only the time between the last two readings where its count
+        differs from the rest beyond chance, three standard deviations. None where less than half a bin is known.
+        """
         if len(self._recent) < 2:
             return None
-        (start_s, before), (end_s, after) = self._recent[0], self._recent[-1]
-        return (after - before, end_s - start_s) if 2 * (end_s - start_s) >= self.bin_s else None
+        (start_s, before), (last_s, last), (end_s, after) = self._recent[0], self._recent[-2], self._recent[-1]
+        if 2 * (end_s - start_s) < self.bin_s:
+            return None
+        count, length_s = after - before, end_s - start_s
+        expected = count / length_s * (end_s - last_s)
+        if abs(after - last - expected) > CHANCE * sqrt(max(expected, 1.0)):
+            return after - last, end_s - last_s
+        return count, length_s
 
     def _remember(self, taken_s: float, total: float) -> None:
         self._recent.append((taken_s, total))

@@ -238,6 +238,17 @@ def test_a_forecast_that_was_wrong_of_late_is_not_listened_to_and_that_is_said()
     assert told.endswith(" % lately, as-now by 0 %")
 
 
+def test_a_jump_is_not_multiplied_by_what_the_load_was_short_of_before() -> None:
+    """5/s are forecast and 1/s comes; then 5/s come after all, in one minute more than in the four before."""
+    eye = Eye()
+    policy = forecast(eye, method="seasonal_naive", quantile=0.5, bin_s=300.0)
+    count, rates = 0.0, [5.0] * 960 + [1.0] * 10 + [5.0] * 10
+    for k, rate in enumerate(rates):
+        count += 60 * rate
+        policy.decide(seen(60.0 * k, arrived_total=count))
+    assert [rate for rate in eye.rates[-20:] if rate] == pytest.approx([5.0] * 20)
+
+
 def test_a_pool_asleep_is_woken_for_the_morning() -> None:
     """Two hours of 5/s, then two hours of nothing: at the end of the night the load of the morning is shown."""
     eye, woken = Eye(), []

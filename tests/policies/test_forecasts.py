@@ -89,6 +89,16 @@ def test_now_is_the_rate_of_the_last_bins_length() -> None:
     assert series.recent() == (180.0, 60.0)
 
 
+def test_after_a_jump_now_is_the_rate_since_the_last_reading() -> None:
+    series = RateSeries(60.0)
+    read(series, [(0.0, 0.0), (15.0, 30.0), (30.0, 60.0), (45.0, 90.0), (60.0, 180.0)])
+    assert series.recent() == (90.0, 15.0)
+    read(series, [(75.0, 270.0), (90.0, 360.0), (105.0, 450.0)])
+    assert series.recent() == (360.0, 60.0)
+    read(series, [(120.0, 451.0)])
+    assert series.recent() == (1.0, 15.0)
+
+
 @given(st.lists(st.tuples(st.floats(0.5, 200.0), st.integers(0, 50)), min_size=2, max_size=60))
 def test_no_arrival_is_lost_or_counted_twice(steps: list[tuple[float, int]]) -> None:
     series, t, total, found = RateSeries(60.0), 0.0, 0, []
