@@ -24,7 +24,7 @@ from live.twin.objects import Writer, key_of
 from live.twin.pods import Trouble
 from live.twin.promapi import FakePrometheus
 from live.twin.rights import Users
-from live.twin.store import Key, Object
+from live.twin.store import Change, Key, Object
 
 SCHEDULING_S = 0.5
 LAG_S = 0.05
@@ -181,13 +181,22 @@ class Twin:
         if self._noticed == store.version:
             return
         for change in list(store.since(max(self._noticed, store.compacted))):
-            owner = self._controllers.owner_of(change.key) if change.key.resource == PODS.resource else change.key
-            if change.act == "delete" and change.key.resource == PODS.resource and owner is not None:
-                self._gone(owner, change.key)
+            owner: Key | None = change.key
+            if change.key.resource == PODS.resource:
+                owner = self._pod_noticed(change)
             if owner is not None and self._looked_after(owner) and owner not in self._woken:
                 self._woken.add(owner)
                 self._after(LAG_S, partial(self._reconcile, owner))
         self._noticed = store.version
+
+    def _pod_noticed(self, change: Change) -> Key | None:
+        """The owner of a pod that changed."""
+        owner = self._controllers.owner_of(change.key)
+        if change.act == "delete" and owner is not None:
+            self._gone(owner, change.key)
+        elif change.before is not None and pods.ending(change.after) and not pods.ending(change.before):
+            self._finish(owner, change.after)
+        return owner
 
     def _looked_after(self, owner: Key) -> bool:
         """A custom kind has a controller only where a workload of it was added."""
@@ -250,18 +259,19 @@ class Twin:
         self._put(key, pods.ready(pod if restarts == 0 else pods.running(pod, time), time))
         self._served(owner).open(key.name)
 
-    def _end(self, owner: Key, pod: Object) -> None:
-        """Let a pod finish what it serves, as long as its grace lasts."""
-        key, uid = key_of(PODS, pod), pod["metadata"]["uid"]
-        if "nodeName" not in pod["spec"]:
-            self.api.store.delete(key)
-            return
-        ending = self.api.objects.end_pod(PODS, pod)
-        busy = self._served(owner).drain(key.name) if owner in self.loads else False
-        if busy:
+    def _end(self, pod: Object) -> None:
+        if "nodeName" in pod["spec"]:
+            self.api.objects.end_pod(PODS, pod)
+        else:
+            self.api.store.delete(key_of(PODS, pod))
+
+    def _finish(self, owner: Key | None, pod: Object) -> None:
+        """Let a pod that is to end finish what it serves, as long as its grace lasts."""
+        key, grace_s = key_of(PODS, pod), LAG_S
+        if owner in self.loads and self._served(owner).drain(key.name):
             self._draining.add(owner)
-        grace_s = ending["metadata"]["deletionGracePeriodSeconds"] if busy else LAG_S
-        self._after(grace_s, partial(self._remove, key, uid))
+            grace_s = pod["metadata"]["deletionGracePeriodSeconds"]
+        self._after(grace_s, partial(self._remove, key, pod["metadata"]["uid"]))
 
     def _idle(self, owner: Key, name: str) -> None:
         key = Key(PODS.resource, owner.namespace, name)

@@ -15,14 +15,15 @@ MANAGER = Writer("kube-controller-manager")
 
 @dataclass(slots=True)
 class Controllers:
-    """`started` and `ended` are told the owner's name and the pod: the kubelet's part."""
+    """`started` is told of a new pod and whose it is, `ended` of one that is to go: the kubelet's part."""
 
     objects: Objects
     custom: tuple[Kind, ...]
     started: Callable[[Key, Object], None]
-    ended: Callable[[Key, Object], None]
+    ended: Callable[[Object], None]
     _pods: dict[Key, set[Key]] = field(default_factory=dict)
     """Owner that is scaled -> its pods."""
+    _owner: dict[Key, Key] = field(default_factory=dict)
 
     def kind_of(self, resource: str) -> Kind | None:
         """The kind whose objects are looked after; None for all else."""
@@ -48,20 +49,19 @@ class Controllers:
     def forget(self, owner: Key, pod: Key) -> None:
         """A pod is gone."""
         self._pods.get(owner, set()).discard(pod)
+        self._owner.pop(pod, None)
 
     def owner_of(self, pod: Key) -> Key | None:
-        return next((owner for owner, found in self._pods.items() if pod in found), None)
+        return self._owner.get(pod)
 
     def found(self, owner: Key) -> list[Object]:
         """Its pods, those that are ending too."""
         store = self.objects.store
-        found = [value for key in sorted(self._pods.get(owner, ())) if (value := store.get(key)) is not None]
-        self._pods[owner] = {key_of(PODS, pod) for pod in found}
-        return found
+        return [value for key in sorted(self._pods.get(owner, ())) if (value := store.get(key)) is not None]
 
     def _orphaned(self, kind: Kind, key: Key, found: list[Object]) -> None:
         for pod in found:
-            self._end(key, pod)
+            self._end(pod)
         if kind is DEPLOYMENTS:
             for replica_set in self.objects.store.all(REPLICA_SETS.resource, key.namespace):
                 if replica_set["metadata"]["ownerReferences"][0]["name"] == key.name:
@@ -74,19 +74,19 @@ class Controllers:
         mine = [pod for pod in alive if pod["metadata"]["ownerReferences"][0]["uid"] == above["metadata"]["uid"]]
         for pod in alive:
             if pod not in mine:
-                self._end(key, pod)
+                self._end(pod)
         for _ in range(wanted - len(mine)):
             self._make(key, f"{above['metadata']['name']}-{self.objects.suffix()}", above, labels, _template(owner))
         # Those that are not ready go first, then the youngest.
         mine.sort(key=lambda pod: (pods.is_ready(pod), -int(pod["metadata"]["annotations"]["twin/number"])))
         for pod in mine[: max(len(mine) - wanted, 0)]:
-            self._end(key, pod)
+            self._end(pod)
 
     def _in_order(self, owner: Object, key: Key, alive: list[Object], wanted: int) -> None:
         """One after the other, unless it is told to manage its pods in parallel."""
         at_once = owner["spec"].get("podManagementPolicy") == "Parallel"
         present = {pod["metadata"]["name"]: pod for pod in alive}
-        there = self._pods[key]
+        there = self._pods.get(key, set())
         for i in range(wanted):
             name = f"{key.name}-{i}"
             if name not in present:
@@ -99,7 +99,7 @@ class Controllers:
         extra = [pod for pod in alive if int(pod["metadata"]["name"].rpartition("-")[2]) >= wanted]
         extra.sort(key=lambda pod: -int(pod["metadata"]["name"].rpartition("-")[2]))
         for pod in extra if at_once else extra[:1]:
-            self._end(key, pod)
+            self._end(pod)
 
     def _make(self, owner: Key, name: str, above: Object, labels: Mapping[str, str], template: Object) -> None:
         pod = pods.fresh(name, above, labels, template)
@@ -107,11 +107,12 @@ class Controllers:
         pod["metadata"]["annotations"] = {"twin/number": number}
         made = self.objects.create(PODS, owner.namespace, pod, MANAGER)
         self._pods.setdefault(owner, set()).add(key_of(PODS, made))
+        self._owner[key_of(PODS, made)] = owner
         self.started(owner, made)
 
-    def _end(self, owner: Key, pod: Object) -> None:
+    def _end(self, pod: Object) -> None:
         if not pods.ending(pod):
-            self.ended(owner, pod)
+            self.ended(pod)
 
     def _replica_set(self, owner: Object, key: Key) -> Object:
         number = f"{crc32(repr(_template(owner)).encode()):08x}"

@@ -26,10 +26,15 @@ def recorded(before: Object | None, after: Object, manager: str, subresource: st
 
 
 def _changed(before: Object, after: Object) -> Fields:
-    parts = {key: after[key] for key in after if key not in ("apiVersion", "kind", "metadata")}
-    parts["metadata"] = {key: item for key, item in after["metadata"].items() if key not in _OWN}
-    was = {**before, "metadata": before.get("metadata", {})}
-    return _difference(was, parts)
+    return _difference(_written_by_people(before), _written_by_people(after))
+
+
+def _written_by_people(value: Object) -> Object:
+    """All but what the server itself keeps."""
+    parts = {key: item for key, item in value.items() if key not in ("apiVersion", "kind", "metadata")}
+    if metadata := {key: item for key, item in value.get("metadata", {}).items() if key not in _OWN}:
+        parts["metadata"] = metadata
+    return parts
 
 
 def _difference(before: Any, after: Any) -> Fields:
