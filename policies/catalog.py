@@ -13,6 +13,7 @@ from policies.fcfs import FcfsSpec
 from policies.fixed import FixedSpec
 from policies.forecast import ForecastSpec
 from policies.fresh import FreshSpec
+from policies.gq import GqSpec
 from policies.hpa import HpaSpec
 from policies.keda import KedaSpec
 from policies.kpa import KpaSpec
@@ -35,6 +36,7 @@ PolicySpec = Annotated[
     | FixedSpec
     | ForecastSpec
     | FreshSpec
+    | GqSpec
     | HpaSpec
     | KedaSpec
     | KpaSpec

@@ -18,11 +18,9 @@ from policies.observation import Observation, PoolReading
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits
 from policies.queues.erlang import MMC
-from policies.sizing import Load, Target
+from policies.sizing import Load, Target, one_target
 from policies.spec import STRICT, InnerFraction, NonNegative, PositiveSeconds, Seconds
 from policies.windows import Window
-
-TARGETS = ("wait_s", "response_s", "mean_response_s")
 
 SCATTER = 2.0
 """Mean waits of one window differ by such a factor by chance alone, at the sizes that targets lead to."""
@@ -51,10 +49,7 @@ class FcfsSpec:
 
     @model_validator(mode="after")
     def _one_target(self) -> "FcfsSpec":
-        given = [name for name in TARGETS if getattr(self, name) is not None]
-        if len(given) != 1:
-            found = " and ".join(given) or "none"
-            raise ValueError(f"needs exactly one of {', '.join(TARGETS)}; found {found}")
+        one_target(self.target)
         return self
 
     def build(self, pools: Pools) -> "Fcfs":

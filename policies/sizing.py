@@ -88,6 +88,10 @@ class Target:
         spread = math.sqrt(load.offered * (load.arrival_scv + load.service_scv) / (1.0 + load.service_scv))
         return fewest(self._meets(load), load.offered, load.offered + spread if near is None else near, step)
 
+    def met_by(self, load: Load, slots: int) -> bool:
+        """Whether so many slots meet the target; never where they do not bear the load."""
+        return load.offered < slots and self._meets(load)(slots)
+
     def rate_per_s(self, slots: int, service_s: float, service_scv: float, arrival_scv: float = 1.0) -> float:
         """The most arrivals a second, to 6 digits, of which `slots` slots meet the target; 0 for no slots."""
         low, high = 0.0, slots / service_s
@@ -113,3 +117,14 @@ def _queue(load: Load, slots: int, service_scv: float) -> MMC | GGC:
     if load.arrival_scv == 1.0 and service_scv == 1.0:
         return MMC(load.rate_per_s, load.service_s, slots)
     return GGC(load.rate_per_s, load.service_s, slots, load.arrival_scv, service_scv)
+
+
+TARGETS = ("wait_s", "response_s", "mean_response_s")
+
+
+def one_target(target: Target) -> None:
+    """Raises `ValueError` unless exactly one of the times is given."""
+    given = [name for name in TARGETS if getattr(target, name) is not None]
+    if len(given) != 1:
+        found = " and ".join(given) or "none"
+        raise ValueError(f"needs exactly one of {', '.join(TARGETS)}; found {found}")

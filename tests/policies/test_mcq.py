@@ -1,4 +1,4 @@
-"""A target for each request class: what is wished for, who loses when replicas are short, and what the simulator says."""
+"""A target for each request class: what is wished for, and who loses when replicas are short."""
 
 from collections.abc import Mapping
 from dataclasses import replace
