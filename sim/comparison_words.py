@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Iterator
-from itertools import combinations
+from itertools import pairwise
 
 from sim.chance import arrivals_replayed, chances
 from sim.comparison import Comparison, Told
@@ -32,13 +32,13 @@ def plus_minus(e: Estimate, unit: str = "", *, sign: str = "") -> str:
 
 
 def verdicts(comparison: Comparison) -> Iterator[str]:
-    """The reference first, then the others by price, then those others that cannot be told apart."""
+    """The reference first, then the others by price, then neighbours in price that cannot be told apart."""
     reference = comparison.reference
     others = [name for name in comparison.by_price if name != reference]
     yield _leading(comparison)
     for name in others:
         yield f"{name} {_objective(comparison, name)} and {_price(comparison, name, reference)}"
-    for a, b in combinations(others, 2):
+    for a, b in pairwise(others):
         told = comparison.priced[a, b]
         if told.apart is False and comparison.paired[a, b][comparison.price].absolute.value:
             what = UNITS[comparison.price][0]

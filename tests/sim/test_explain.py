@@ -110,7 +110,7 @@ def test_what_there_is_not_cannot_be_explained(till: Path, tmp_path: Path) -> No
     with pytest.raises(InputError, match="pool 'v9' is not the name of one pool; pools are m/v1, m/v2"):
         explain(till, 10.0, "v9")
     sim.simulate(load(till)).save(tmp_path / "saved")
-    with pytest.raises(InputError, match="replication 1 is not in .*; it has 0 to 0"):
+    with pytest.raises(InputError, match=r"replication 1 is not in .*; it has 0 to 0"):
         explain(tmp_path / "saved", 10.0, replication=1)
     with pytest.raises(InputError, match="replication -1 is no run"):
         explain(till, 10.0, replication=-1)
