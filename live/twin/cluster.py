@@ -8,6 +8,7 @@ from itertools import count
 from math import inf
 from threading import RLock
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from live.twin import pods
 from live.twin.api import FakeApi
 from live.twin.clock import VirtualClock
 from live.twin.controllers import Controllers
-from live.twin.exporter import Style, scrape
+from live.twin.exporter import Style, exposition, scrape
 from live.twin.faults import Weather
 from live.twin.front import DirectTransport, Front, TwinClock
 from live.twin.kinds import NAMESPACES, PODS, Kind
@@ -80,7 +81,7 @@ class Twin:
         lock, later = RLock(), getattr(self.clock, "later", None)
         self.kubernetes = Front(self.api, self.clock, self.weather, self.advance, later, lock)
         self.metrics = Front(self.prometheus, self.clock, self.queries, self.advance, later, lock)
-        self._at(self._now_s + self.scrape_s, self._scrape)
+        self._after(3600.0, self._sweep)
 
     def transport(self, token: str | None = None) -> DirectTransport:
         """To the Kubernetes API."""
@@ -107,6 +108,7 @@ class Twin:
             self._become_ready(key, key_of(PODS, pod), pod["metadata"]["uid"], warm=True)
         self._controllers.reconcile(kind, key)
         self._noticed = self.api.store.version
+        self._after(self.scrape_s * _offset(key), partial(self._scrape, key))
         return key
 
     def deploy(self, workload: Workload) -> Object:
@@ -296,12 +298,25 @@ class Twin:
     def _put(self, key: Key, pod: Object) -> None:
         self.api.store.put(key, pod)
 
-    def _scrape(self) -> None:
+    def exposition(self) -> str:
+        """What all pods' exporters show together, now."""
+        with self.metrics.lock:
+            self.advance(self.clock.true_s())
+            return "".join(exposition(self._served(owner), self.styles) for owner in self.loads)
+
+    def _scrape(self, owner: Key) -> None:
         if self.scraping:
-            for owner in self.loads:
-                scrape(self.prometheus.series, self._served(owner), self.styles, self._now_s)
-            self.prometheus.series.forget(self._now_s - 3600.0)
-        self._after(self.scrape_s, self._scrape)
+            scrape(self.prometheus.series, self._served(owner), self.styles, self._now_s)
+        self._after(self.scrape_s, partial(self._scrape, owner))
+
+    def _sweep(self) -> None:
+        self.prometheus.series.forget(self._now_s - 3600.0)
+        self._after(3600.0, self._sweep)
+
+
+def _offset(key: Key) -> float:
+    """Prometheus spreads its targets over the interval by their hash."""
+    return crc32(key.name.encode()) % 1000 / 1000
 
 
 def _since(rate: Callable[[float], float], began_s: float, now_s: float) -> float:

@@ -1,15 +1,35 @@
 """What the exporters of the pods show at a scrape: the metrics of the generic preset, and those of vLLM."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Literal
 
+from live.transport import Answer
 from live.twin.load import BOUNDS_S, Counters, Queue, Server, Tally
+from live.twin.request import Request
 from live.twin.series import SeriesStore, written
 
 Style = Literal["generic", "vllm"]
 Name = tuple[str, Mapping[str, str]]
 """Metric and labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Exporter:
+    """A `Service` that a real Prometheus can scrape."""
+
+    text: Callable[[], str]
+
+    def verb(self, request: Request) -> str:
+        return request.method.lower()
+
+    def answer(self, request: Request) -> Answer:
+        del request
+        return Answer(200, self.text(), {"content-type": "text/plain; version=0.0.4"})
+
+    def watch(self, request: Request) -> Answer:
+        return self.answer(request)
 
 
 def scrape(store: SeriesStore, queue: Queue, styles: Sequence[Style], time_s: float) -> None:
