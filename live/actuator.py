@@ -111,7 +111,7 @@ class KubeActuator:
         if wanted is None:
             raise RefusedError("replicas wanted are unknown")
         if not bounds.at_least <= target <= bounds.at_most:
-            raise RefusedError(f"outside {bounds.at_least}..{bounds.at_most}")
+            raise RefusedError(f"{target} is outside {bounds.at_least}..{bounds.at_most}")
         if target < wanted and stale and self.measured:
             raise RefusedError("not shrunk: its metrics are unknown or too old")
         if (owner := self.world.foreign().get(pool)) is not None:
