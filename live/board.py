@@ -70,8 +70,8 @@ class Board:
     """(Pool, limiter) -> decisions that it changed."""
     has_metrics: bool = False
     """Whether any reading has ever come."""
-    _turned_s: float | None = None
-    """When, on the steady clock, the last turn ended."""
+    alive_s: float | None = None
+    """When, on the steady clock, the loop began or the last turn ended."""
     _changes: dict[str, deque[Change]] = field(default_factory=dict)
     _faults: dict[tuple[str, str], Fault] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
@@ -82,7 +82,7 @@ class Board:
             for pool, reason in turn.decision.reasons.items():
                 self._decided(pool, reason, turn, before)
             self.tally.count(turn)
-            self.turn, self.took_s, self._turned_s = turn, took_s, monotonic_s
+            self.turn, self.took_s, self.alive_s = turn, took_s, monotonic_s
             self.turns_total += 1
             self.has_metrics = self.has_metrics or any(p.age_s is not None for p in turn.observation.pools.values())
 
@@ -116,10 +116,8 @@ class Board:
 
     def stuck(self, monotonic_s: float) -> str | None:
         """Why the daemon should be started anew; None where it need not be."""
-        since_s = monotonic_s - (self._turned_s or 0.0)
-        if self._turned_s is None or since_s <= PATIENCE_S + 5 * self.config.tick_s:
-            return None
-        return f"no turn for {since_s:.0f} s"
+        since_s = 0.0 if self.alive_s is None else monotonic_s - self.alive_s
+        return f"no turn for {since_s:.0f} s" if since_s > PATIENCE_S + 5 * self.config.tick_s else None
 
     def _decided(self, pool: str, reason: Reason, turn: Turn, before: Mapping[str, int]) -> None:
         for limit in reason.limits:
