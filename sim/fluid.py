@@ -36,7 +36,7 @@ def bound(demands: Sequence[Demand], prices: Sequence[float], tick_s: float, hor
         _add(programme, demand, price, tick_s, cuts, horizon_s, missed)
         for demand, price in zip(demands, prices, strict=True)
     ]
-    doomed = sum(int(_doomed(demand, horizon_s).sum()) for demand in demands)
+    doomed = sum(demand.doomed(horizon_s) for demand in demands)
     shares = np.concatenate(wanted)
     programme.row(shares, np.ones(len(shares)), missed - doomed)
     return programme.least()
@@ -110,21 +110,9 @@ class _Level:
     """For each cell, the place in `begun` of those that serve in it; -1 where only those do that began the run."""
 
 
-def _doomed(demand: Demand, horizon_s: float) -> NDArray[np.bool_]:
-    """Those that miss whatever is done."""
-    found: NDArray[np.bool_] = (demand.work_s > demand.target_s) & (demand.arrival_s + demand.target_s < horizon_s)
-    return found
-
-
-def _bound_to(demand: Demand, horizon_s: float) -> NDArray[np.bool_]:
-    """Those that are in time only where their work is done before their deadline, and can be."""
-    found: NDArray[np.bool_] = (demand.work_s <= demand.target_s) & (demand.arrival_s + demand.target_s < horizon_s)
-    return found
-
-
 def _flows(demand: Demand, cell_s: float, horizon_s: float) -> int:
     """About how many variables tell when work is done."""
-    bound_to = _bound_to(demand, horizon_s)
+    bound_to = demand.in_reach(horizon_s)
     cells = np.unique(np.floor(demand.arrival_s[bound_to] / cell_s))
     longest_s = float(demand.target_s[bound_to].max(initial=0.0))
     return int(2 * len(cells) * (ceil(longest_s / cell_s) + 1)) + len(demand.arrival_s)
@@ -136,7 +124,7 @@ def _add(
     """Add one pool; the variables that tell which share of each request misses."""
     edges_s = _edges(demand, tick_s, cuts, horizon_s)
     level = _level(programme, demand, price, tick_s, edges_s)
-    mine = _bound_to(demand, horizon_s)
+    mine = demand.in_reach(horizon_s)
     arrival_s, work_s = demand.arrival_s[mine], demand.work_s[mine]
     shares = programme.add(np.zeros(len(work_s)), np.ones(len(work_s)))
     flow, cell = _work(programme, edges_s, arrival_s, arrival_s + demand.target_s[mine], work_s, shares)
@@ -152,7 +140,7 @@ def _edges(demand: Demand, tick_s: float, cuts: int, horizon_s: float) -> Floats
     ticks = np.arange(ceil(horizon_s / tick_s - 1e-9)) * tick_s
     fine = np.arange(ceil(horizon_s / tick_s * cuts - 1e-9)) * (tick_s / cuts)
     every = np.unique(np.concatenate([ticks, fine, ticks + demand.least_startup_s]))
-    mine = _bound_to(demand, horizon_s)
+    mine = demand.in_reach(horizon_s)
     arrival_s = demand.arrival_s[mine]
     first = np.floor((arrival_s - demand.least_startup_s) / tick_s) * tick_s - 1e-6
     last = arrival_s + demand.target_s[mine] + tick_s

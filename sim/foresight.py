@@ -160,6 +160,8 @@ class Problem:
 
 def _found(problem: Problem) -> list[Draft]:
     """The best drafts, of which the drawn start-up times leave enough in time."""
+    if sum(demand.doomed(problem.horizon_s) for demand in problem.demands) > problem.most_missed:
+        raise ValueError(_out_of_reach(problem))
     tighter = 0
     for _ in range(TRIES):
         drafts = _search(problem, tighter)
@@ -218,7 +220,7 @@ def _climbed(problem: Problem, drafts: list[Draft], price: float, tighter: int) 
             return _spent(problem, drafts, price, tighter), price
         price *= 1.2 if late < 0.3 * problem.most_missed else 2.0
         drafts = [_settled(draft, price / _positive(p)) for draft, p in _priced(problem, drafts)]
-    raise ValueError(_out_of_reach(problem, drafts))
+    raise ValueError(_out_of_reach(problem))
 
 
 def _begun(draft: Draft, miss_s: float) -> Draft:
@@ -256,10 +258,10 @@ def _spent(problem: Problem, drafts: list[Draft], price: float, tighter: int) ->
     return drafts
 
 
-def _out_of_reach(problem: Problem, drafts: Sequence[Draft]) -> str:
-    long = sum(int((demand.work_s > demand.target_s).sum()) for demand in problem.demands)
+def _out_of_reach(problem: Problem) -> str:
+    doomed = sum(demand.doomed(problem.horizon_s) for demand in problem.demands)
     return (
-        f"policy clairvoyant finds no schedule with {percent(problem.asked)} in time, at most "
-        f"{percent(problem.attained(drafts))}, as {long:,} requests take longer than their objective in service alone; "
-        "give a lower attainment, or a longer response_s"
+        f"policy clairvoyant finds no schedule with {percent(problem.asked)} in time; {problem.most_missed:,} requests "
+        f"may miss, and {doomed:,} take longer than their objective in service alone; give a lower attainment, or a "
+        "longer response_s"
     )

@@ -40,6 +40,18 @@ class Demand:
         """Whose answer has an objective."""
         return np.isfinite(self.target_s)
 
+    def in_reach(self, horizon_s: float) -> NDArray[np.bool_]:
+        """Whose answer can be in time, and is by the end where it is."""
+        return self._due(horizon_s) & (self.work_s <= self.target_s)
+
+    def doomed(self, horizon_s: float) -> int:
+        """How many miss whatever is done."""
+        return int((self._due(horizon_s) & (self.work_s > self.target_s)).sum())
+
+    def _due(self, horizon_s: float) -> NDArray[np.bool_]:
+        """Whose time is up by the end."""
+        return self.arrival_s + self.target_s < horizon_s
+
 
 def demands(scenario: Scenario, replication: int) -> list[Demand]:
     """Each pool's requests, in the order of the scenario's pools.

@@ -96,10 +96,15 @@ def _judge(arrival_s: Any, target_s: Any, end_s: Any, horizon_s: Any, tallied: A
 @njit(cache=CACHED)
 def _leave_waiting(row: Any, pool: Any, requests: Any, tallied: Any, times: Any) -> None:
     """The run is over for those that wait."""
-    arrival, _, target, _ = requests
+    arrival, _, target, patience = requests
+    horizon_s = pool[3]
     for i in range(int(row[HEAD]), len(arrival)):
         times[i] = np.inf
-        _judge(arrival[i], target[i], np.inf, pool[3], tallied)
+        # Behind one that waits on, some gave up before the end.
+        if arrival[i] + patience[i] <= horizon_s:
+            tallied[MISSED] += target[i] < np.inf
+        else:
+            _judge(arrival[i], target[i], np.inf, horizon_s, tallied)
 
 
 @njit(cache=CACHED)
