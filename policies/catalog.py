@@ -19,6 +19,7 @@ from policies.keda import KedaSpec
 from policies.kpa import KpaSpec
 from policies.maximum import MaximumSpec
 from policies.mcq import McqSpec
+from policies.mix import MixSpec
 from policies.paused import PausedSpec
 from policies.rate_limited import RateLimitedSpec
 from policies.ray_serve import RayServeSpec
@@ -42,6 +43,7 @@ PolicySpec = Annotated[
     | KpaSpec
     | MaximumSpec
     | McqSpec
+    | MixSpec
     | PausedSpec
     | RateLimitedSpec
     | RayServeSpec
