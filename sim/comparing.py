@@ -49,8 +49,8 @@ def compare(
     `policies` maps names to specs, or lists policy files, each named by its stem; "own" among them is the scenario's
     own policy. The same seed and replication bring the same requests under every policy, so differences are paired.
     `seed` and `replications` take the place of the scenario's own. The others are held against `reference`; where it is
-    None, against the cheapest that meets the SLO. `clairvoyant` adds the policy that knows the future: what no policy
-    without foresight can be asked to beat. `jobs` is how many processes the runs may take; the result is the same.
+    None, against the cheapest whose figure meets the SLO. `clairvoyant` adds the policy that knows the future, the
+    yardstick of all others. `jobs` is how many processes the runs may take; the result is the same.
 
     Ctrl-C ends it soon and raises `Interrupted`, a `KeyboardInterrupt` with what there is of a comparison; a plain one
     where no replication was finished under all policies. Raises `InputError` for a policy that cannot be used, a

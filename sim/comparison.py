@@ -97,16 +97,18 @@ class Comparison:
             return "open"
         return "met" if share >= slo.quantile else "missed"
 
+    def attains(self, policy: str) -> bool:
+        """Whether its figure meets the SLO, for sure or not."""
+        slo = self.scenario.slo
+        return slo is not None and self.figures[policy]["slo_attainment"].value >= slo.quantile
+
     @cached_property
     def reference(self) -> str:
         """The one that others are held against: as given, else the cheapest that meets the SLO, else the first."""
         if self.given_reference is not None:
             return self.given_reference
         candidates = [name for name in self.policies if name != self.clairvoyant]
-        for state in ("met", "open"):
-            if able := [name for name in self.by_price if name in candidates and self.objective(name) == state]:
-                return able[0]
-        return candidates[0]
+        return next((name for name in self.by_price if name in candidates and self.attains(name)), candidates[0])
 
     @cached_property
     def frontier(self) -> list[str]:

@@ -54,14 +54,14 @@ def _leading(comparison: Comparison) -> str:
     does = f"{name} {_objective(comparison, name)}"
     if comparison.given_reference is not None or comparison.objective(name) == "none":
         return f"{does}; it takes {price}"
+    if not comparison.attains(name):
+        return f"no policy meets the SLO; {does} and takes {price}"
     # Foresight is a yardstick, not a policy that one could have.
     rivals = [n for n in comparison.policies if n not in (name, comparison.clairvoyant)]
-    if comparison.objective(name) == "met":
-        alone = not any(comparison.objective(n) == "met" for n in rivals)
-        return f"{does}, {'the only one that does' if alone else 'at the lowest price of those that do'}: {price}"
-    if comparison.objective(name) == "open":
-        return f"no policy meets the SLO for sure: {does}; it takes {price}"
-    return f"no policy meets the SLO; {does} and takes {price}"
+    alone = not any(comparison.attains(n) for n in rivals)
+    sure = all(comparison.objective(n) != "open" for n in (name, *rivals))
+    seem = "" if sure else " or seem to"
+    return f"{does}, {'the only one to do so' if alone else f'at the lowest price of those that do{seem}'}: {price}"
 
 
 def _objective(comparison: Comparison, name: str) -> str:
@@ -79,8 +79,9 @@ def _objective(comparison: Comparison, name: str) -> str:
         case "missed":
             return f"misses the SLO ({found}, {percent(slo.quantile)} asked)"
         case "open":
+            seems = "seems to meet" if share.value >= slo.quantile else "seems to miss"
             more = _more(comparison, comparison.attained[name])
-            return f"may or may not meet the SLO ({found}, {percent(slo.quantile)} asked; {more})"
+            return f"{seems} the SLO ({found}, {percent(slo.quantile)} asked; {more})"
         case _:
             return "had no request to judge the SLO by"
 
@@ -92,17 +93,23 @@ def _price(comparison: Comparison, name: str, other: str) -> str:
     if found.absolute.value == 0:
         return f"{'costs' if what == 'cost' else 'takes'} the same as {other}"
     e, of = (found.relative, "%") if not math.isnan(found.relative.value) else (found.absolute, unit)
-    if told.apart is False:
+    if told.apart is False and not e.low > 0 and not e.high < 0:
         apart = f"is not distinguishable from {other} in {what} at this precision ({plus_minus(e, of, sign='+')})"
         return f"{apart}; {_more(comparison, told)}"
     amount = plus_minus(Estimate(abs(e.value), abs(e.value) - e.half_width, abs(e.value) + e.half_width, e.batches), of)
+    less = e.value < 0
     if what == "cost":
-        return f"is {amount} cheaper than {other}" if e.value < 0 else f"costs {amount} more than {other}"
-    return f"takes {amount} {'fewer' if e.value < 0 else 'more'} replica-hours than {other}"
+        words = f"is {amount} cheaper than {other}" if less else f"costs {amount} more than {other}"
+    else:
+        words = f"takes {amount} {'fewer' if less else 'more'} replica-hours than {other}"
+    if told.apart is False:
+        unsure = f"as it seems: among {comparison.statements} statements that is not sure"
+        return f"{words}, {unsure}; {_more(comparison, told)}"
+    return words
 
 
 def _more(comparison: Comparison, told: Told) -> str:
-    """How many replications would tell."""
+    """How many replications would tell, if value and spread are as they seem."""
     if told.needed is None:
         return f"not even {MOST_REPLICATIONS:,} replications would tell, if things are as they seem"
     batches = len(next(iter(comparison.batches.values())))
