@@ -24,6 +24,7 @@ from sim.arrivals import Diurnal, Poisson, Times
 from sim.chance import chances
 from sim.comparing import Interrupted, compare
 from sim.comparison import Comparison
+from sim.comparison_tables import grids
 from sim.comparison_words import plus_minus
 from sim.intervals import Estimate
 from sim.loghistogram import LogHistogram
@@ -414,3 +415,24 @@ def test_faults_of_policy_files_are_told_all_at_once(files: Path, capsys: pytest
 def test_one_policy_alone_is_bad_input(files: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compared(files, "--policies", "five.yaml") == 2
     assert "give two or more" in capsys.readouterr().err
+
+
+def test_the_gap_to_perfect_foresight_is_a_column_and_a_sentence() -> None:
+    """Foresight pays for what comes; five replicas are kept whatever comes."""
+    found = compare(replace(SCENARIO, horizon_s=400.0, replications=2), {"five": fixed(5)}, clairvoyant=True)
+    assert found.reference == "five"
+    gap = found.to_json()["policies"]["five"]["gap_to_clairvoyant"]
+    five, knowing = (found.figures[name]["cost_usd"].value for name in ("five", "clairvoyant"))
+    assert gap == pytest.approx(five / knowing - 1)
+    assert gap > 0
+    assert found.verdicts[-1].startswith("the gap of five to perfect foresight (clairvoyant) is +")
+    printed = [grid.columns[-1] for grid in grids(found)]
+    assert "gap to the clairvoyant" in printed
+
+
+def test_what_seems_so_is_not_said_to_be_so(sizes: Comparison) -> None:
+    """In two short runs hardly anything is sure, and no word says more than that."""
+    found = compare(replace(SCENARIO, replications=2, horizon_s=300.0), {"lean": fixed(3), "follow": TargetSpec()})
+    assert [found.objective(name) for name in found.policies] == ["open", "open"]
+    assert all("seems to meet the SLO" in words for words in found.verdicts[:2])
+    assert not any("seems" in words for words in sizes.verdicts)
