@@ -6,6 +6,7 @@ What is not served is refused by name: `QueryError`. Grammar: Prometheus documen
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
 from live.twin.series import Matcher
@@ -85,6 +86,7 @@ class _Token(NamedTuple):
     at: int
 
 
+@lru_cache(maxsize=4096)
 def parsed(query: str) -> Node:
     """The tree of an expression. Raises `QueryError`."""
     reader = _Reader([*_tokens(query), _Token("end", "", len(query))])

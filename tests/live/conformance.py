@@ -303,6 +303,16 @@ def check_a_dry_run_shows_and_keeps_nothing(ground: Ground) -> None:
     assert_failure(strange, 422, "Invalid", 'supported values: "All"')
 
 
+def check_a_dry_run_of_anything_keeps_nothing(ground: Ground) -> None:
+    path = _serving(ground, {"replicas": 1})
+    assert patched(ground.admin, path, {"spec": {"replicas": 9}}, dryRun="All").body["spec"] == {"replicas": 9}
+    assert ground.admin.send("DELETE", path, {"dryRun": "All"}).ok
+    assert ground.admin.send("GET", path).body["spec"] == {"replicas": 1}
+    made = ground.admin.send("POST", ground.path(APPS, "deployments"), {"dryRun": "All"}, deployment("dry"))
+    assert made.status == 201
+    assert ground.admin.send("GET", ground.path(APPS, "deployments", "dry")).status == 404
+
+
 def check_a_generation_counts_changes_of_the_spec_alone(ground: Ground) -> None:
     path = _serving(ground, {"replicas": 1})
     before = ground.admin.send("GET", path).body["metadata"]

@@ -94,6 +94,7 @@ def test_those_that_are_not_ready_go_first() -> None:
 
 def test_a_busy_pod_ends_what_it_serves_and_a_stuck_one_is_killed_after_its_grace() -> None:
     world = World(replicas=1, service_s=20.0, service_scv=0.0, grace_s=30.0, **steady(5.0))
+    world.twin.scrape_s = 1e9
     world.clock.wait(3.0)
     world.scale(0)
     world.clock.wait(5.0)
