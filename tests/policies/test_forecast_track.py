@@ -118,16 +118,18 @@ def test_a_forecast_that_errs_more_than_as_now_loses_trust_and_wins_it_back_afte
     track = told(4.0)
     for n in range(60):
         track.see(3.0 if n % 2 else 5.0)
-    trusted = []
+    trusted, better = [], []
     for n in range(200):
         # Ten bins at 12 that "as now" follows and the forecast does not.
         track.see(12.0 if n < 10 else 3.0 if n % 2 else 5.0)
         trusted.append(track.trusted)
+        better.append(track.errors is not None and track.errors.relative <= 1)
     lost = trusted.index(False)
     back = trusted.index(True, lost)
     assert lost < 10
     assert all(trusted[back:])
-    assert back - lost >= 12
+    assert not better[back - 12]
+    assert all(better[back - 11 : back + 1])
     assert not any(trusted[lost:back])
 
 

@@ -19,7 +19,7 @@ from policies.forecasts import (
     SeasonalNaive,
     Smoothing,
     found_season,
-)
+)from policies.forecasts.holt_winters import GRIDS
 
 AIRLINE = (
     "112 118 132 129 121 135 148 148 136 119 104 118 115 126 141 135 125 149 170 170 158 133 114 140 "
@@ -152,6 +152,22 @@ def test_a_fit_ends_where_feeding_one_bin_after_the_other_does() -> None:
     for rate in past:
         fed.see(rate)
     assert [fed.ahead(k) for k in range(1, 30)] == pytest.approx([whole.ahead(k) for k in range(1, 30)])
+
+
+def test_a_fit_takes_the_parameters_that_err_least_so_many_steps_ahead() -> None:
+    past, steps = airline(), 5
+    fitted = HoltWinters.fitted(past, 12, steps)
+    assert fitted is not None
+
+    def error(smoothing: Smoothing) -> float:
+        method, off = HoltWinters(smoothing, *_start_of(past, 12)), []
+        for now, later in zip(past[:-steps], past[steps:], strict=True):
+            method.see(now)
+            off.append(abs((method.ahead(steps) or 0.0) - later))
+        return float(np.mean(off))
+
+    tried = [Smoothing(*column) for column in GRIDS[True].T.tolist()]
+    assert fitted.smoothing == min(tried, key=error)
 
 
 def _start_of(past: NDArray[np.float64], season: int) -> tuple[float, float, list[float]]:
