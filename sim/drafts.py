@@ -110,10 +110,11 @@ class Draft:
 
     def starts(self) -> Iterator[Counts]:
         """Counts to begin from: the offered load, smoothed over some ticks, and more by its square root."""
-        load = _offered(self.demand, self._times_s) / self.demand.pool.slots
+        # Where nobody is served, the difference of two sums may be a little less than nothing.
+        load = np.maximum(_offered(self.demand, self._times_s), 0.0) / self.demand.pool.slots
         ahead = int(np.ceil(self.demand.safe_startup_s / self._tick_s)) + 1
         for width in (1, 4, 16, len(load)):
-            smooth = _smoothed(load, width)
+            smooth = np.maximum(_smoothed(load, width), 0.0)
             for look in LOOKS:
                 yield _greatest_ahead(np.ceil(smooth + look * np.sqrt(smooth)), ahead).astype(np.int64)
         peak = np.ceil(_peaks(self.demand, self._times_s) / self.demand.pool.slots)

@@ -64,7 +64,7 @@ def best_schedule(scenario: Scenario, replication: int = 0, attainment: float | 
 
     asked = objective(scenario) if attainment is None else attainment
     problem = Problem.of(scenario, replication, asked)
-    found = _found(problem)
+    found = searched(problem)
     exact = [draft.drawn() for draft in found]
     return Foresight(
         counts={draft.demand.pool.name: draft.every_tick() for draft in exact},
@@ -158,8 +158,11 @@ class Problem:
         return sum(price * draft.paid_s for price, draft in zip(self.prices, drafts, strict=True))
 
 
-def _found(problem: Problem) -> list[Draft]:
-    """The best drafts, of which the drawn start-up times leave enough in time."""
+def searched(problem: Problem) -> list[Draft]:
+    """The best drafts found, with which enough are in time under the start-up times that will be drawn.
+
+    Raises `ValueError` where there are none.
+    """
     if sum(demand.doomed(problem.horizon_s) for demand in problem.demands) > problem.most_missed:
         raise ValueError(_out_of_reach(problem))
     tighter = 0

@@ -22,7 +22,7 @@ from policies.testing import seen, traits
 from sim.check import checked
 from sim.drafts import Draft
 from sim.fluid import bound
-from sim.foresight import Problem, best_schedule
+from sim.foresight import Problem, best_schedule, searched
 from sim.future import Demand
 from sim.scenario import Scenario
 from sim.summary import Group
@@ -177,6 +177,17 @@ def test_of_all_schedules_none_is_under_the_bound(case: tuple[list[tuple[float, 
     known = demand([a for a, _ in requests], [w for _, w in requests], startup_s, initial)
     problem = Problem([known], [1 / 3600], "replica-hours", TICK_S, END_S, asked)
     assert bound([known], [1 / 3600], TICK_S, END_S, problem.most_missed) <= least_cost(problem) + 1e-9
+
+
+def test_the_search_comes_close_to_the_cheapest_of_all_schedules() -> None:
+    dearer = []
+    for seed in range(6):
+        draws = np.random.default_rng(seed)
+        known = demand(draws.uniform(0, END_S, 8).tolist(), draws.uniform(0.1, 4, 8).tolist(), 3.0, initial=1)
+        problem = Problem([known], [1 / 3600], "replica-hours", TICK_S, END_S, 0.7)
+        dearer.append(problem.cost(searched(problem)) / least_cost(problem) - 1)
+    assert min(dearer) >= -1e-9
+    assert np.mean(dearer) < 0.05
 
 
 def test_one_request_is_served_by_one_replica_for_one_tick() -> None:
