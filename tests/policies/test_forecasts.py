@@ -19,7 +19,8 @@ from policies.forecasts import (
     SeasonalNaive,
     Smoothing,
     found_season,
-)from policies.forecasts.holt_winters import GRIDS
+)
+from policies.forecasts.holt_winters import GRIDS
 
 AIRLINE = (
     "112 118 132 129 121 135 148 148 136 119 104 118 115 126 141 135 125 149 170 170 158 133 114 140 "
