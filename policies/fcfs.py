@@ -123,8 +123,7 @@ class Fcfs:
         return self._size(pool, reading, seen, load, words)
 
     def _size(self, pool: PoolTraits, reading: PoolReading, seen: Seen, load: Load, words: str) -> Reason:
-        slots = self._target.slots(load, None if seen.spare is None else load.offered + seen.spare)
-        seen.spare = slots - 0.5 - load.offered
+        slots = self._slots(seen, load)
         words += f", service {load.service_s:.3g} s, SCV {load.arrival_scv:.2g} of arrivals and {load.service_scv:.2g}"
         words += " of services"
         factor = _longer_than_predicted(load, min(slots, seen.least_slots), seen.window)
@@ -136,6 +135,18 @@ class Fcfs:
         if backlog:
             words += f" and {backlog} for a backlog of {seen.window.latest('queued'):.0f}"
         return Reason(ceil((slots + backlog) / pool.slots), words)
+
+    def _slots(self, seen: Seen, load: Load) -> int:
+        """Slots for a load, looked for where those of the last one say."""
+        if seen.sized is None:
+            slots = self._target.slots(load)
+        elif seen.sized[0] == load:
+            return seen.sized[1]
+        else:
+            before, needed = seen.sized
+            slots = self._target.slots(load, needed - 0.5 - before.offered + load.offered)
+        seen.sized = load, slots
+        return slots
 
 
 def _longer_than_predicted(load: Load, slots: int, window: Window) -> float:

@@ -43,8 +43,8 @@ class Seen:
         self.looking = looking
         self.window = Window(looking.window_s)
         self.arrivals = RecentArrivals(looking.window_s / INTERVALS)
-        self.spare: float | None = None
-        """Slots needed last time beyond those that were busy: there those needed now are looked for."""
+        self.sized: tuple[Load, int] | None = None
+        """The load of last time and the slots that it needed: near those are the ones needed now."""
         self._times_s: deque[float] = deque()
         self._slots: deque[int] = deque()
 
