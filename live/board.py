@@ -18,6 +18,14 @@ PATIENCE_S = 120.0
 """A loop that has not turned for this long, and five ticks, hangs: every call that it makes times out sooner."""
 
 
+EXPECTED = ("the lease is not held", "dry run")
+"""Errors of actions that are as they should be."""
+
+
+def is_fault(action: Action | None) -> bool:
+    return action is not None and action.error is not None and action.error not in EXPECTED
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A pool's target became another, or was written."""
@@ -45,6 +53,8 @@ class Leadership:
     identity: str
     held: bool = False
     holder: str | None = None
+    needed: bool = True
+    """False where nothing is written, so that anybody may."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -56,6 +66,8 @@ class Board:
     journal: JournalFile | None = None
     dry_run: bool = False
     started_s: float = 0.0
+    refresh_s: float | None = None
+    """How often the status page asks to be loaded again; each tick where not given."""
     leadership: Leadership = Leadership("")
     turn: Turn | None = None
     took_s: float = 0.0
@@ -123,8 +135,9 @@ class Board:
         for limit in reason.limits:
             self.limited_total[pool, limit.by] += 1
         action = turn.actions.get(pool)
-        if action is not None:
-            self.writes_total[pool, "done" if action.error is None else "failed"] += 1
-        if action is not None or before.get(pool) != reason.final:
+        if action is not None and action.error not in EXPECTED:
+            self.writes_total[pool, "failed" if is_fault(action) else "done"] += 1
+        written = action is not None and action.error is None
+        if written or is_fault(action) or before.get(pool) != reason.final:
             kept = self._changes.setdefault(pool, deque(maxlen=MOST_CHANGES))
             kept.append(Change(turn.observation.time_s, reason, action))

@@ -1,13 +1,15 @@
 """The driver of the loop on a clock: a turn each tick, whatever goes wrong in one, until it is told to stop."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from logging import getLogger
 from math import floor
+from signal import SIGINT, SIGTERM, Signals, signal
 from threading import Thread
 from typing import Protocol
 
-from live.board import Board, Leadership
+from live.board import Board, Leadership, is_fault
 from live.clock import Clock
 from policies.decision import Decision
 from policies.loop import Action, Actuator, ControlLoop, Turn
@@ -84,8 +86,8 @@ class Daemon:
     """Each says what is wrong right now: where -> what."""
     synced: Callable[[], bool] = lambda: True
     """Whether the cluster has been read once; the first turn waits a tick for it, no longer."""
-    took_s: Callable[[float], None] = lambda _: None
-    """Told how long each turn took."""
+    watchers: Sequence[Callable[[Turn, float], None]] = ()
+    """Told of each turn, and how long it took in seconds."""
     _was_held: bool = field(default=False, init=False)
 
     @classmethod
@@ -112,7 +114,8 @@ class Daemon:
         ended_s = self.clock.monotonic_s()
         self._lead()
         self.board.turned(turn, ended_s - began_s, ended_s)
-        self.took_s(ended_s - began_s)
+        for watcher in self.watchers:
+            watcher(turn, ended_s - began_s)
         self._tell(turn)
         return turn
 
@@ -122,7 +125,7 @@ class Daemon:
         A tick that comes while a turn still runs is left out.
         """
         try:
-            self._sync()
+            self.sync()
             self.board.alive_s = began_s = self.clock.monotonic_s()
             tick_s, due = self.board.config.tick_s, 0
             while True:
@@ -140,7 +143,8 @@ class Daemon:
             self.lease.release()
         self._lead()
 
-    def _sync(self) -> None:
+    def sync(self) -> None:
+        """Wait until the cluster has been read once, a tick at the most."""
         until_s = self.clock.monotonic_s() + self.board.config.tick_s
         while not self.synced() and self.clock.monotonic_s() < until_s and self.clock.wait(SYNC_S):
             pass
@@ -175,11 +179,29 @@ def _refusals(actions: Mapping[str, Action]) -> Iterable[tuple[str, str]]:
     """Why writes were refused, each reason once, with the pools that it hit."""
     hit: dict[str, list[str]] = {}
     for pool, action in actions.items():
-        if action.error is not None:
+        if action.error is not None and is_fault(action):
             hit.setdefault(action.error, []).append(pool)
     for error, pools in hit.items():
         more = f" and {len(pools) - 1} more" if len(pools) > 1 else ""
         yield "write", f"{pools[0]}{more}: {error}"
+
+
+@contextmanager
+def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
+    """SIGTERM and SIGINT stop in good order; a second one ends the process as it always would."""
+    signals = (SIGTERM, SIGINT)
+
+    def stopped(number: int, _frame: object) -> None:
+        signal(number, before[Signals(number)])
+        LOG.info("stops: %s", Signals(number).name)
+        stop()
+
+    before = {number: signal(number, stopped) for number in signals}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal(number, handler)
 
 
 def background(works: Iterable[Callable[[], None]], name: str) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import TYPE_CHECKING
 
-from live.board import Board, Change, Fault
+from live.board import Board, Change, Fault, is_fault
 from live.tally import Counted
 from policies.decision import Reason
 from policies.loop import Action, Turn
@@ -79,7 +79,7 @@ def page(board: Board, now_s: float, still: bool = False) -> str:
         mode=MODES[board.config.mode] + (" (dry run)" if board.dry_run else ""),
         leads=_leads(board),
         still=still,
-        refresh_s=max(2, round(min(board.config.tick_s, 60.0))),
+        refresh_s=max(1, round(min(board.refresh_s or board.config.tick_s, 60.0))),
         now=_moment(now_s),
         looked=None if turn is None else duration(max(now_s - turn.observation.time_s, 0.0)),
         up=duration(max(now_s - board.started_s, 0.0)),
@@ -117,6 +117,8 @@ def _template() -> "Template":
 
 def _leads(board: Board) -> Tile:
     state = board.leadership
+    if not state.needed:
+        return Tile("leader", "needs no leader", f"as {state.identity}")
     if state.held:
         return Tile("leader", "leads", f"as {state.identity}", "good")
     if state.holder:
@@ -187,7 +189,7 @@ def _row(board: Board, turn: Turn, pool: str, changes: Sequence[Change], now_s: 
         stale=reading.age_s is None,
         steps=list(_steps(reason, action, turn.decision.kept.get(pool))),
         past=[_past(change, now_s) for change in changes],
-        failed=action is not None and action.error is not None,
+        failed=is_fault(action),
     )
 
 
@@ -205,11 +207,10 @@ def _steps(reason: Reason | None, action: Action | None, kept: str | None) -> It
         yield from (Step(x.by, str(x.after), x.why, "open") for x in reason.limits)
     if action is None:
         return
-    before, after = _number(action.before), _number(action.after)
     if action.error is None:
-        yield Step("written", after, f"from {before}", "good")
+        yield Step("written", _number(action.after), f"from {_number(action.before)}", "good")
     else:
-        yield Step("not written", before, action.error, "bad")
+        yield Step("not written", "", action.error, "bad" if is_fault(action) else "open")
 
 
 def _past(change: Change, now_s: float) -> Past:

@@ -1,12 +1,18 @@
-"""A policy that begins anew when its clock goes back: what it remembers would lie in the future."""
+"""A policy as it is run: within bounds, and anew when its clock goes back, as what it remembers would lie ahead."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from math import inf
+from typing import TYPE_CHECKING
 
+from policies.bounded import Bounded
 from policies.decision import Decision
 from policies.observation import Observation
 from policies.policy import Policy, Readings
+from policies.pool import Pools
+
+if TYPE_CHECKING:
+    from policies.catalog import PolicySpec
 
 
 @dataclass(slots=True)
@@ -19,6 +25,11 @@ class Afresh:
 
     def __post_init__(self) -> None:
         self._policy = self.build()
+
+    @classmethod
+    def of(cls, spec: "PolicySpec", pools: Pools) -> "Afresh":
+        """What a file names, within the bounds of its pools. Raises `ValueError` where it does not fit them."""
+        return cls(lambda: Bounded(spec.build(pools), pools))
 
     @property
     def readings(self) -> Readings:
