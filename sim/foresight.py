@@ -1,8 +1,8 @@
 """The cheapest replica counts found for requests that are known beforehand, and a bound that none can be below.
 
 A price for each miss turns the objective into a sum over pools: pool by pool, moves of one replica over some ticks are
-made while they lower replica cost + price * misses, each judged by replaying the requests. The price is then halved
-and doubled until the misses that are allowed are used up, whichever pool has them.
+made while they lower replica cost + price * misses, each judged by replaying the requests. The price is halved while
+too few miss, then raised until few enough do, and misses left over go to whichever pool they save most in.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
