@@ -7,7 +7,7 @@ everything. So each source's growth is added to a total of our own, which begins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isinf
-from operator import lt
+from operator import add, gt
 
 from policies.histogram import Histogram
 
@@ -86,12 +86,16 @@ class Distributed:
         before = self._last.get(source)
         self._last[source] = (counts, total)
         if before is None:
-            if not self._begun:
-                return
-            before = ((0.0,) * len(counts), 0.0)
-        elif before[0] == counts:
-            return
-        elif any(map(lt, counts, before[0])):
-            before = ((0.0,) * len(counts), 0.0)
-        self._counts = [c + now - then for c, now, then in zip(self._counts, counts, before[0], strict=True)]
-        self._sum += max(0.0, total - before[1])
+            if self._begun:
+                self._count(counts, total)
+        elif before[0] != counts:
+            grown = tuple([now - then for now, then in zip(counts, before[0], strict=True)])
+            # What was added is cumulative as well, unless the source began anew.
+            if grown[0] < 0.0 or any(map(gt, grown, grown[1:])):
+                self._count(counts, total)
+            else:
+                self._count(grown, total - before[1])
+
+    def _count(self, counts: tuple[float, ...], total: float) -> None:
+        self._counts = list(map(add, self._counts, counts))
+        self._sum += max(0.0, total)
