@@ -2,13 +2,10 @@
 
 import time
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from itertools import count
 from threading import Event
-
-from live.clock import by_signals
 
 EPOCH_S = 1_700_000_000.0
 
@@ -101,6 +98,3 @@ class FastClock:
 
     def stop(self) -> None:
         self._stopped.set()
-
-    def stopped_by_signals(self) -> AbstractContextManager[None]:
-        return by_signals(self.stop)

@@ -111,6 +111,11 @@ class Front:
         self._done(request)
 
 
+def _as_status(answer: Answer) -> dict[str, Any]:
+    """Not every refusal is told in a Status."""
+    return answer.body if isinstance(answer.body, dict) else status(answer.status, None, str(answer.body))
+
+
 def refused(effect: faults.Refused) -> Answer:
     headers = {"content-type": "application/json"}
     if effect.retry_after_s is not None:
@@ -168,7 +173,7 @@ class DirectTransport:
         asked = {"watch": "true"} | {key: str(value) for key, value in (query or {}).items()}
         watch = self.front.watch(Request("GET", path, asked, token=self.token, agent=self.agent))
         if isinstance(watch, Answer):
-            yield {"type": "ERROR", "object": watch.body}
+            yield {"type": "ERROR", "object": _as_status(watch)}
             return
         yield from self.front.poll(watch)
         yield from watch.bookmark()

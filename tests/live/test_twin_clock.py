@@ -1,7 +1,5 @@
 """Clocks that move only when told to, or faster than the machine's."""
 
-import os
-import signal
 import time
 
 from live.clock import WallClock
@@ -58,12 +56,3 @@ def test_a_fast_clock_waits_less() -> None:
     assert clock.wait(20.0)
     assert clock.now_s() - seen_s >= 20.0
     assert time.monotonic() - began_s < 5.0
-
-
-def test_a_signal_ends_the_wait_and_the_handlers_before_come_back() -> None:
-    before = signal.getsignal(signal.SIGTERM)
-    for clock in (WallClock(), FastClock()):
-        with clock.stopped_by_signals():
-            os.kill(os.getpid(), signal.SIGTERM)
-            assert not clock.wait(60.0)
-    assert signal.getsignal(signal.SIGTERM) is before

@@ -83,6 +83,12 @@ def test_a_watch_is_cut_and_a_version_gone() -> None:
     assert len(list(world.transport().stream("/api/v1/namespaces/models/pods"))) == 3
 
 
+def test_a_watch_is_refused_in_a_status_whatever_the_server_said() -> None:
+    world = twin(Rule(faults.TOO_MANY, verbs=("watch",)))
+    (event,) = world.transport().stream("/api/v1/namespaces/models/pods")
+    assert (event["type"], event["object"]["kind"], event["object"]["code"]) == ("ERROR", "Status", 429)
+
+
 def test_a_stale_list_is_the_list_of_then() -> None:
     world = twin(Rule(faults.Stale(1), verbs=("list", "get"), times=2))
     scaled(world.transport(), 5)
