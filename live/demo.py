@@ -36,8 +36,8 @@ SERVICE_S, SLOTS, STARTUP_S = 2.0, 2, 40.0
 SAY_EVERY = 4
 """Turns between two lines that say how things are."""
 GREETING = """\
-poolwright-live runs for {seconds:g} s against a cluster in this process. Its clock goes {speed:g} times as fast: that makes
-{minutes:.0f} minutes, with a rush hour from the 4th to the 18th. Nothing of yours is touched.
+poolwright-live runs for {seconds:g} s against a cluster in this process. Its clock goes {speed:g} times as fast, which
+makes {minutes:.0f} minutes; there is a rush hour from the 4th to the 18th. Nothing of yours is touched.
 
     status page   http://127.0.0.1:{port}/
     metrics       http://127.0.0.1:{port}/metrics

@@ -83,7 +83,8 @@ def page(board: Board, now_s: float, still: bool = False) -> str:
         now=_moment(now_s),
         looked=None if turn is None else duration(max(now_s - turn.observation.time_s, 0.0)),
         up=duration(max(now_s - board.started_s, 0.0)),
-        tiles=list(_tiles(board)),
+        tiles=list(_tiles(board, turn)),
+        policy=_policy(board.config.policy),
         faults=[_fault(fault, now_s) for fault in board.faults()],
         rows=[] if turn is None else _rows(board, turn, now_s),
     )
@@ -126,8 +127,15 @@ def _leads(board: Board) -> Tile:
     return Tile("leader", "no leader", f"this is {state.identity}", "bad")
 
 
-def _tiles(board: Board) -> Iterator[Tile]:
-    pools = board.turn.observation.pools.values() if board.turn else ()
+def _policy(spec: object) -> str:
+    """A policy's kind, and those of what it is around."""
+    inner = getattr(spec, "policy", None)
+    kind = str(getattr(spec, "kind", DASH))
+    return kind if inner is None else f"{kind} around {_policy(inner)}"
+
+
+def _tiles(board: Board, turn: Turn | None) -> Iterator[Tile]:
+    pools = turn.observation.pools.values() if turn else ()
     yield Tile("replicas wanted", _sum(p.wanted for p in pools), f"ready {_sum(p.ready for p in pools)}")
     yield Tile(
         "requests waiting",
