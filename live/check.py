@@ -20,6 +20,9 @@ Level = Literal["ok", "warning", "fault"]
 SHOWN = 3
 """So many samples of a query are shown, or names of a list."""
 
+_HELPFUL = ("events", "horizontalpodautoscalers", "scaledobjects")
+"""Without rights on these the daemon works, and says and knows less."""
+
 
 @dataclass(frozen=True, slots=True)
 class Finding:
@@ -63,6 +66,8 @@ def rights(config: Config, targets: Mapping[str, Ref]) -> list[Right]:
     pods = [Resource("v1", "pods", namespace) for namespace in namespaces]
     kinds = list(dict.fromkeys(ref.resource for ref in targets.values()))
     found = [Right(verb, resource) for resource in (*kinds, *pods) for verb in ("list", "watch")]
+    scalers = (("autoscaling/v2", "horizontalpodautoscalers"), ("keda.sh/v1alpha1", "scaledobjects"))
+    found += [Right("list", Resource(version, plural, n)) for n in namespaces for version, plural in scalers]
     annotates = config.mode == "recommend" and config.recommend == "annotation"
     if config.mode == "active":
         found += [Right(v, ref.resource, "scale", ref.name) for ref in targets.values() for v in ("get", "patch")]
@@ -94,7 +99,7 @@ def _access(config: Config, kube: KubeApi, targets: Mapping[str, Ref]) -> Iterat
 def _reviewed(right: Right, allowed: bool) -> Finding:
     if allowed:
         return Finding("ok", "access", str(right), "allowed")
-    level: Level = "warning" if right.resource.plural == "events" else "fault"
+    level: Level = "warning" if right.resource.plural in _HELPFUL else "fault"
     return Finding(level, "access", str(right), "not allowed; add it to the role of the daemon's service account")
 
 

@@ -125,7 +125,13 @@ def test_a_lease_that_was_deleted_is_made_anew() -> None:
 def test_no_two_hold_it_at_a_time_in_any_weather(seed: int) -> None:
     """Three daemons whose clocks on the wall differ by hours; each stops, starts anew and loses answers."""
     ground, draws = Ground(), np.random.default_rng(seed)
-    effects = (faults.Lost(done=True), faults.Lost(done=False), faults.Refused(409), faults.Refused(500))
+    effects = (
+        faults.Lost(done=True),
+        faults.Lost(done=False),
+        faults.Refused(409),
+        faults.Refused(500),
+        faults.Slow(7.0),
+    )
     rules = [
         [
             Rule(e, from_s=float(draws.uniform(0, 200)), until_s=300.0, chance=float(draws.uniform(0, 0.5)))
