@@ -32,6 +32,8 @@ LAG_S = 0.05
 """From a write to a controller's noticing."""
 RETRY_S = 5.0
 """How often what is stuck is tried again."""
+SWEEP_S = 600.0
+"""How long a series that ended is remembered."""
 PULL_SHARE = 0.3
 """Of a start-up, the part before the process runs."""
 
@@ -81,7 +83,7 @@ class Twin:
         lock, later = RLock(), getattr(self.clock, "later", None)
         self.kubernetes = Front(self.api, self.clock, self.weather, self.advance, later, lock)
         self.metrics = Front(self.prometheus, self.clock, self.queries, self.advance, later, lock)
-        self._after(3600.0, self._sweep)
+        self._after(SWEEP_S, self._sweep)
 
     def transport(self, token: str | None = None) -> DirectTransport:
         """To the Kubernetes API."""
@@ -310,8 +312,8 @@ class Twin:
         self._after(self.scrape_s, partial(self._scrape, owner))
 
     def _sweep(self) -> None:
-        self.prometheus.series.forget(self._now_s - 3600.0)
-        self._after(3600.0, self._sweep)
+        self.prometheus.series.forget(self._now_s - SWEEP_S)
+        self._after(SWEEP_S, self._sweep)
 
 
 def _offset(key: Key) -> float:

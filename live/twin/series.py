@@ -59,19 +59,17 @@ class SeriesStore:
     def forget(self, before_s: float) -> None:
         """Drop series that ended earlier."""
         for metric, series in self._metrics.items():
-            ended = [
-                key
-                for key, one in series.items()
-                if one.samples and one.samples[-1][1] is None and one.samples[-1][0] < before_s
-            ]
-            self._metrics[metric] = {key: series[key] for key in series if key not in ended} if ended else series
+            self._metrics[metric] = {key: one for key, one in series.items() if not _ended(one.samples, before_s)}
 
     def instant(self, matchers: list[Matcher], time_s: float, behind_s: float = 0.0) -> list[Sample]:
         """The last sample of each series not older than the lookback; without the samples of the last `behind_s`."""
-        found = []
+        found, newest_s, oldest_s = [], time_s - behind_s, time_s - LOOKBACK_S
         for series in self._matching(matchers):
-            last = next((s for s in reversed(series.samples) if s[0] <= time_s - behind_s), None)
-            if last is not None and last[1] is not None and last[0] > time_s - LOOKBACK_S:
+            samples = series.samples
+            last = samples[-1]
+            if last[0] > newest_s:
+                last = next((sample for sample in reversed(samples) if sample[0] <= newest_s), (oldest_s, None))
+            if last[1] is not None and last[0] > oldest_s:
                 found.append(Sample(series.labels, last[0], last[1]))
         return found
 
@@ -89,11 +87,20 @@ class SeriesStore:
     def _matching(self, matchers: list[Matcher]) -> Iterator[_Series]:
         name = next((m.text for m in matchers if m.label == "__name__" and m.act == "="), None)
         tests = [(m.label, _test(m)) for m in matchers if (m.label, m.act) != ("__name__", "=")]
-        source = self._all() if name is None else iter(self._metrics.get(name, {}).values())
-        return (one for one in source if all(test(one.labels.get(label, "")) for label, test in tests))
+        for series in self._all() if name is None else self._metrics.get(name, {}).values():
+            for label, test in tests:
+                if not test(series.labels.get(label, "")):
+                    break
+            else:
+                if series.samples:
+                    yield series
 
     def _all(self) -> Iterator[_Series]:
         return (one for series in self._metrics.values() for one in series.values())
+
+
+def _ended(samples: Samples, before_s: float) -> bool:
+    return bool(samples) and samples[-1][1] is None and samples[-1][0] < before_s
 
 
 def _test(matcher: Matcher) -> Callable[[str], bool]:
