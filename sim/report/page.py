@@ -105,9 +105,7 @@ def write_report(result: Result, path: str | Path) -> Path:
 
 def summary_html(result: Result) -> str:
     """The verdict and the tables, as a piece of HTML for a notebook."""
-    parts = (
-        environment().get_template(name).render(_summary(result)) for name in ("style.html.j2", "summary.html.j2")
-    )
+    parts = (environment().get_template(name).render(_summary(result)) for name in ("style.html.j2", "summary.html.j2"))
     return f'<div class="poolwright">{"".join(parts)}</div>'
 
 
