@@ -127,7 +127,7 @@ class RecentArrivals:
         """Whether arrivals as bursty as these would hardly ever show so much more."""
         deviations = excess / sqrt(poisson_variance) if poisson_variance > 0 else 0.0
         # Dispersion is dear, and asked only where Poisson arrivals would hardly ever show so much.
-        return deviations > CHANCE and deviations > CHANCE * sqrt(next(iter(self.dispersion.values()), 1.0))
+        return deviations > CHANCE and deviations > CHANCE * sqrt(max(self.dispersion.values(), default=1.0))
 
     def _from(self, start: int) -> Interval:
         return self._between(start, len(self._times_s) - 1)

@@ -113,7 +113,9 @@ class Fcfs:
         seen = self._seen.setdefault(name, Seen(self._looking))
         seen.see(observation.time_s, reading, pool)
         found = seen.load(pool, reading)
-        return found if isinstance(found, str) else seen.held(self._wish(pool, reading, seen, *found), reading.wanted)
+        if isinstance(found, str):
+            return found
+        return seen.held(seen.kept(self._wish(pool, reading, seen, *found)), reading.wanted)
 
     def _wish(self, pool: PoolTraits, reading: PoolReading, seen: Seen, load: Load, words: str) -> Reason:
         if load.rate_per_s <= 0:

@@ -47,6 +47,7 @@ class Seen:
         """The load of last time and the slots that it needed: near those are the ones needed now."""
         self._times_s: deque[float] = deque()
         self._slots: deque[int] = deque()
+        self._needed: deque[tuple[float, int]] = deque()
 
     def see(self, time_s: float, reading: PoolReading, pool: PoolTraits) -> None:
         if self.window.take(time_s, reading.age_s, reading.total):
@@ -110,6 +111,19 @@ class Seen:
         if min(queued, left) <= usual:
             return 0
         return ceil((left - usual) * load.service_s / max(target_s, ahead_s, load.service_s))
+
+    def kept(self, wish: Reason) -> Reason:
+        """The wish, but no less than what was needed at any time in the last half window: a load that went may come
+        back, as bursts do, before a replica is."""
+        now_s, since_s = self._times_s[-1], self._times_s[-1] - self.looking.window_s / 2
+        # What was needed before and was not more can never count again.
+        while self._needed and self._needed[-1][1] <= wish.wish:
+            self._needed.pop()
+        self._needed.append((now_s, wish.wish))
+        while self._needed[0][0] < since_s:
+            self._needed.popleft()
+        at_s, most = self._needed[0]
+        return wish.limited("half a window", most, f"needed {now_s - at_s:.0f} s ago")
 
     def held(self, wish: Reason, wanted: int | None) -> Reason | str:
         """The wish, but no shrinking on the evidence of less than half a window; growing needs less."""
