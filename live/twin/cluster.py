@@ -129,6 +129,13 @@ class Twin:
         """Do it when the twin is so old."""
         self._at(self._began_s + elapsed_s, call)
 
+    def meddle(self, key: Key, replicas: int, who: str = "kubectl") -> None:
+        """Somebody else scales it, by a patch of the object itself."""
+        kind = next(kind for kind in self.api.served if kind.resource == key.resource)
+        before = self.api.objects.read(kind, key.namespace, key.name)
+        given = {**before, "spec": {**before["spec"], "replicas": replicas}}
+        self.api.objects.replace(kind, before, given, Writer(who))
+
     def afflict(self, key: Key, trouble: Trouble | None) -> None:
         """New pods of an owner get stuck so; by None those that are stuck go on at their next attempt."""
         if trouble is None:

@@ -34,41 +34,45 @@ class Exporter:
 
 def scrape(store: SeriesStore, queue: Queue, styles: Sequence[Style], time_s: float) -> None:
     """Store what all pods of a queue show."""
-    for server, queued in _shares(queue):
+    queued = _queued(queue)
+    for i, server in enumerate(queue.servers.values()):
         if not server.series:
-            server.series = [store.samples(*name) for name in names(queue, server, styles)]
-        for samples, value in zip(server.series, values(server, queued, styles), strict=True):
+            server.series = [store.samples(*name) for name in _names(queue, server, styles)]
+        for samples, value in zip(server.series, _values(queue, server, queued[i], styles), strict=True):
             samples.append((time_s, value))
 
 
 def exposition(queue: Queue, styles: Sequence[Style]) -> str:
     """The text that a Prometheus scrapes."""
-    lines = []
-    for server, queued in _shares(queue):
-        for (metric, labels), value in zip(names(queue, server, styles), values(server, queued, styles), strict=True):
+    lines, queued = [], _queued(queue)
+    for i, server in enumerate(queue.servers.values()):
+        values = _values(queue, server, queued[i], styles)
+        for (metric, labels), value in zip(_names(queue, server, styles), values, strict=True):
             inside = ",".join(f'{name}="{text}"' for name, text in labels.items())
             lines.append(f"{metric}{{{inside}}} {written(value)}\n")
     return "".join(lines)
 
 
-def names(queue: Queue, server: Server, styles: Sequence[Style]) -> Iterator[Name]:
-    """What a pod shows, in the order of `values`."""
-    labels = {"namespace": queue.workload.namespace, "pod": server.name, **queue.workload.labels}
-    for style in styles:
-        yield from _generic_names(labels) if style == "generic" else _vllm_names({"model_name": "model", **labels})
+def _queued(queue: Queue) -> list[list[int]]:
+    """By pod and class: all share the queue, so each shows its part of it."""
+    pods, waiting = len(queue.servers), [queue.queued(i) for i in range(len(queue.workload.classes))]
+    return [[(number + pods - 1 - i) // pods for number in waiting] for i in range(pods)]
 
 
-def values(server: Server, queued: float, styles: Sequence[Style]) -> Iterator[float]:
-    for style in styles:
-        yield from (_generic if style == "generic" else _vllm)(server, server.counters, queued)
+def _names(queue: Queue, server: Server, styles: Sequence[Style]) -> Iterator[Name]:
+    """What a pod shows, in the order of `_values`."""
+    own = {"namespace": queue.workload.namespace, "pod": server.name, **queue.workload.labels}
+    for one in queue.workload.classes:
+        labels = {**own, **one.labels}
+        for style in styles:
+            yield from _generic_names(labels) if style == "generic" else _vllm_names({"model_name": "model", **labels})
 
 
-def _shares(queue: Queue) -> Iterator[tuple[Server, int]]:
-    """Each pod as of now, and its part of the queue that they share."""
-    servers = list(queue.servers.values())
-    for i, server in enumerate(servers):
-        server.pass_to(queue.now_s)
-        yield server, (len(queue.waiting) + len(servers) - 1 - i) // len(servers)
+def _values(queue: Queue, server: Server, queued: Sequence[int], styles: Sequence[Style]) -> Iterator[float]:
+    server.pass_to(queue.now_s)
+    for counters, waiting in zip(server.counters, queued, strict=True):
+        for style in styles:
+            yield from (_generic if style == "generic" else _vllm)(counters, waiting)
 
 
 def _generic_names(labels: Mapping[str, str]) -> Iterator[Name]:
@@ -80,8 +84,8 @@ def _generic_names(labels: Mapping[str, str]) -> Iterator[Name]:
         yield from _histogram_names(f"requests_{name}_seconds", labels)
 
 
-def _generic(server: Server, seen: Counters, queued: float) -> Iterator[float]:
-    yield from (queued, server.busy, seen.arrived, seen.started, seen.completed, seen.failed, seen.rejected)
+def _generic(seen: Counters, queued: float) -> Iterator[float]:
+    yield from (queued, seen.in_service, seen.arrived, seen.started, seen.completed, seen.failed, seen.rejected)
     yield from (seen.abandoned, seen.busy_s)
     for tally in (seen.wait, seen.service, seen.response):
         yield from _histogram(tally)
@@ -95,8 +99,8 @@ def _vllm_names(labels: Mapping[str, str]) -> Iterator[Name]:
         yield from _histogram_names(f"vllm:{name}", labels)
 
 
-def _vllm(server: Server, seen: Counters, queued: float) -> Iterator[float]:
-    yield from (queued, server.busy, seen.completed)
+def _vllm(seen: Counters, queued: float) -> Iterator[float]:
+    yield from (queued, seen.in_service, seen.completed)
     for tally in (seen.wait, seen.service, seen.response):
         yield from _histogram(tally)
 

@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from heapq import heappop, heappush
-from itertools import count
+from itertools import accumulate, count
 from math import inf
 
 import numpy as np
@@ -18,6 +18,14 @@ BOUNDS_S = (0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0)
 def nobody(elapsed_s: float) -> float:
     """No arrivals."""
     return 0.0 * elapsed_s
+
+
+@dataclass(frozen=True, slots=True)
+class RequestClass:
+    """Some of the requests: their part of all, and what their series are labelled with."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    share: float = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +57,8 @@ class Workload:
     """What a pod that is to end has left for what it serves."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Of its series, besides namespace and pod."""
+    classes: tuple[RequestClass, ...] = (RequestClass(),)
+    """Shares add up to one."""
 
 
 @dataclass(slots=True)
@@ -77,6 +87,7 @@ class Counters:
     wait: Tally = field(default_factory=Tally)
     service: Tally = field(default_factory=Tally)
     response: Tally = field(default_factory=Tally)
+    in_service: int = 0
 
 
 @dataclass(slots=True)
@@ -85,16 +96,18 @@ class Server:
 
     name: str
     slots: int
+    counters: list[Counters]
+    """By class."""
     busy: int = 0
     draining: bool = False
     seen_s: float = 0.0
     """Until when its busy time is counted."""
-    counters: Counters = field(default_factory=Counters)
     series: list[Samples] = field(default_factory=list)
     """Where its samples are kept, once it was scraped."""
 
     def pass_to(self, now_s: float) -> None:
-        self.counters.busy_s += self.busy * (now_s - self.seen_s)
+        for counters in self.counters:
+            counters.busy_s += counters.in_service * (now_s - self.seen_s)
         self.seen_s = now_s
 
 
@@ -107,17 +120,20 @@ class Queue:
     services: np.random.Generator
     now_s: float = 0.0
     servers: dict[str, Server] = field(default_factory=dict)
-    waiting: deque[float] = field(default_factory=deque)
-    """When each came."""
-    unseen: Counters = field(default_factory=Counters)
-    """What happened while there was no pod to count it; the next one does."""
+    waiting: deque[tuple[float, int]] = field(default_factory=deque)
+    """When each came, and of which class."""
+    unseen: list[Counters] = field(init=False)
+    """What happened while there was no pod to count it; the next one does. By class."""
     on_idle: Callable[[str], None] = lambda _: None
     """A draining pod has served its last."""
-    _ends: list[tuple[float, int, Server, float, float]] = field(default_factory=list)
-    """When, order, where, when it came and when it was started."""
+    _ends: list[tuple[float, int, Server, float, float, int]] = field(default_factory=list)
+    """When, order, where, when it came, when it was started, and its class."""
     _order: "count[int]" = field(default_factory=count)
     _turn: int = 0
     _next_s: float = inf
+
+    def __post_init__(self) -> None:
+        self.unseen = self._nothing()
 
     def begin(self, now_s: float) -> None:
         self.now_s = now_s
@@ -125,7 +141,7 @@ class Queue:
 
     def next_s(self) -> float:
         """When something happens next."""
-        patience_ends_s = self.waiting[0] + self.workload.patience_s if self.waiting else inf
+        patience_ends_s = self.waiting[0][0] + self.workload.patience_s if self.waiting else inf
         return min(self._next_s, self._ends[0][0] if self._ends else inf, patience_ends_s)
 
     def advance(self, until_s: float) -> None:
@@ -133,9 +149,9 @@ class Queue:
             self.now_s = when_s
             if self._ends and self._ends[0][0] == when_s:
                 self._complete()
-            elif self.waiting and self.waiting[0] + self.workload.patience_s <= when_s:
-                self.waiting.popleft()
-                self._counting().abandoned += 1
+            elif self.waiting and self.waiting[0][0] + self.workload.patience_s <= when_s:
+                _, of_class = self.waiting.popleft()
+                self._counting(of_class).abandoned += 1
             else:
                 self._arrive()
                 self._next_s = self._drawn_arrival(when_s)
@@ -144,10 +160,10 @@ class Queue:
 
     def open(self, name: str) -> None:
         """A pod is ready."""
-        server = Server(name, self.workload.slots, seen_s=self.now_s)
+        counters = self._nothing()
         if not self.servers:
-            server.counters, self.unseen = self.unseen, Counters()
-        self.servers[name] = server
+            counters, self.unseen = self.unseen, counters
+        self.servers[name] = Server(name, self.workload.slots, counters, seen_s=self.now_s)
         self._dispatch()
 
     def drain(self, name: str) -> bool:
@@ -167,21 +183,37 @@ class Queue:
     def reset(self) -> None:
         """The counters of all pods begin again at nothing."""
         for server in self.servers.values():
-            server.counters = Counters()
+            serving = [counters.in_service for counters in server.counters]
+            server.counters = [Counters(in_service=count) for count in serving]
+
+    def queued(self, of_class: int) -> int:
+        return sum(waiting == of_class for _, waiting in self.waiting)
+
+    def _nothing(self) -> list[Counters]:
+        return [Counters() for _ in self.workload.classes]
+
+    def _drawn_class(self) -> int:
+        classes = self.workload.classes
+        if len(classes) == 1:
+            return 0
+        point = self.arrivals.random()
+        sums = accumulate(one.share for one in classes)
+        return next((i for i, total in enumerate(sums) if point < total), len(classes) - 1)
 
     def _arrive(self) -> None:
-        counters = self._counting()
+        of_class = self._drawn_class()
+        counters = self._counting(of_class)
         counters.arrived += 1
         if len(self.waiting) >= self.workload.queue_at_most and not self._free():
             counters.rejected += 1
         else:
-            self.waiting.append(self.now_s)
+            self.waiting.append((self.now_s, of_class))
 
-    def _counting(self) -> Counters:
+    def _counting(self, of_class: int) -> Counters:
         """Each pod in turn counts what happens in the queue that they share."""
         names = list(self.servers)
         self._turn += 1
-        return self.servers[names[self._turn % len(names)]].counters if names else self.unseen
+        return (self.servers[names[self._turn % len(names)]].counters if names else self.unseen)[of_class]
 
     def _free(self) -> Server | None:
         open_ = (server for server in self.servers.values() if not server.draining and server.busy < server.slots)
@@ -189,21 +221,27 @@ class Queue:
 
     def _dispatch(self) -> None:
         while self.waiting and (server := self._free()) is not None:
-            came_s = self.waiting.popleft()
-            server.pass_to(self.now_s)
-            server.busy += 1
-            server.counters.started += 1
-            server.counters.wait.enter(self.now_s - came_s)
-            service_s = gamma(self.services, self.workload.service_s, self.workload.service_scv)
-            heappush(self._ends, (self.now_s + service_s, next(self._order), server, came_s, self.now_s))
+            self._start(server, *self.waiting.popleft())
+
+    def _start(self, server: Server, came_s: float, of_class: int) -> None:
+        server.pass_to(self.now_s)
+        server.busy += 1
+        counters = server.counters[of_class]
+        counters.in_service += 1
+        counters.started += 1
+        counters.wait.enter(self.now_s - came_s)
+        service_s = gamma(self.services, self.workload.service_s, self.workload.service_scv)
+        heappush(self._ends, (self.now_s + service_s, next(self._order), server, came_s, self.now_s, of_class))
 
     def _complete(self) -> None:
-        _, _, server, came_s, started_s = heappop(self._ends)
+        _, _, server, came_s, started_s, of_class = heappop(self._ends)
         server.pass_to(self.now_s)
         server.busy -= 1
-        server.counters.completed += 1
-        server.counters.service.enter(self.now_s - started_s)
-        server.counters.response.enter(self.now_s - came_s)
+        counters = server.counters[of_class]
+        counters.in_service -= 1
+        counters.completed += 1
+        counters.service.enter(self.now_s - started_s)
+        counters.response.enter(self.now_s - came_s)
         if server.draining and not server.busy:
             self.on_idle(server.name)
 

@@ -14,7 +14,7 @@ from live.twin.clock import VirtualClock
 from live.twin.cluster import Twin
 from live.twin.exporter import exposition
 from live.twin.kinds import SCALED_OBJECTS, Kind
-from live.twin.load import Workload
+from live.twin.load import RequestClass, Workload
 from live.twin.store import Key
 from policies.queues.erlang import MMC
 
@@ -173,7 +173,8 @@ def test_a_deleted_pod_is_replaced() -> None:
 def totals(world: World, *names: str) -> dict[str, float]:
     """Sums over the pods that are there."""
     servers = world.twin.loads[world.key].servers.values()
-    return {name: sum(getattr(server.counters, name) for server in servers) for name in names}
+    counters = [one for server in servers for one in server.counters]
+    return {name: sum(getattr(one, name) for one in counters) for name in names}
 
 
 @given(
@@ -201,7 +202,7 @@ def test_the_queue_waits_as_erlang_says() -> None:
     world.twin.advance(world.clock.true_s())
     queue = world.twin.loads[world.key]
     queue.advance(world.clock.true_s())
-    waited_s = sum(server.counters.wait.sum_s for server in queue.servers.values())
+    waited_s = sum(one.wait.sum_s for server in queue.servers.values() for one in server.counters)
     started = totals(world, "started")["started"]
     assert waited_s / started == pytest.approx(MMC(3.0, 1.0, 4).wait_s, rel=0.05)
 
@@ -250,7 +251,22 @@ def test_what_comes_while_no_pod_is_ready_is_told_by_the_first_one() -> None:
     queue = world.twin.loads[world.key]
     queue.advance(world.clock.true_s())
     assert totals(world, "arrived")["arrived"] > 120
-    assert queue.unseen.arrived == 0
+    assert [counters.arrived for counters in queue.unseen] == [0]
+
+
+def test_classes_are_counted_apart_and_wait_in_one_queue() -> None:
+    gold, rest = RequestClass({"class": "gold"}, 0.25), RequestClass({"class": "rest"}, 0.75)
+    world = World(seed=2, replicas=3, classes=(gold, rest), **steady(2.5))
+    world.clock.wait(4000.0)
+    found = {}
+    for name in ("arrived_total", "wait_seconds_sum", "wait_seconds_count"):
+        query = {"query": f"sum by (class) (requests_{name})"}
+        result = world.twin.prometheus_transport().send("GET", "/api/v1/query", query).body["data"]["result"]
+        found[name] = {one["metric"]["class"]: float(one["value"][1]) for one in result}
+    arrived = found["arrived_total"]
+    assert arrived["gold"] / (arrived["gold"] + arrived["rest"]) == pytest.approx(0.25, abs=0.02)
+    means_s = {name: found["wait_seconds_sum"][name] / found["wait_seconds_count"][name] for name in arrived}
+    assert means_s["gold"] == pytest.approx(means_s["rest"], rel=0.1)
 
 
 def test_the_exporters_of_vllm_speak_its_names() -> None:
@@ -270,6 +286,15 @@ def test_somebody_else_may_own_the_replicas() -> None:
     assert world.twin.transport().send("POST", objects, body=body).status == 201
     (listed,) = world.twin.transport().send("GET", objects).body["items"]
     assert listed["spec"]["scaleTargetRef"]["name"] == "web"
+
+
+def test_somebody_else_may_scale_and_is_known_by_name() -> None:
+    world = World(replicas=1, startup_s=5.0)
+    world.twin.meddle(world.key, 3, who="kubectl-scale")
+    world.clock.wait(10.0)
+    assert world.counts() == (0, 3, 0)
+    entries = world.twin.transport().send("GET", world.path).body["metadata"]["managedFields"]
+    assert [e["manager"] for e in entries if "f:replicas" in e["fieldsV1"].get("f:spec", {})] == ["kubectl-scale"]
 
 
 def test_a_place_without_objects_has_no_one_to_look_after() -> None:
