@@ -116,6 +116,8 @@ class Tally:
                 imagined.scale(reading.wanted, now.time_s)
             imagined.until(now.time_s)
             imagined.scale(targets.get(pool, imagined.wanted), now.time_s)
+            # What starts in no time is ready now.
+            imagined.until(now.time_s)
 
     def _interval(self, pool: str, length_s: float, before: PoolReading, after: PoolReading) -> None:
         price = self.pools[pool].cost_per_hour * length_s / HOUR_S
@@ -140,11 +142,11 @@ class Tally:
     def _fared(
         self, imagined: Imagined, requests: float, met: float, before: PoolReading, after: PoolReading, length_s: float
     ) -> None:
-        busy_s = _busy_s(before, after, length_s)
+        left_s, busy_s = imagined.left_s, _busy_s(before, after, length_s)
         if busy_s is not None:
             imagined.bear(busy_s, length_s)
         ready = before.ready
-        enough = ready is not None and imagined.ready >= ready and not imagined.left_s
+        enough = ready is not None and imagined.ready >= ready and left_s == imagined.left_s == 0.0
         late = self.response_s is not None and imagined.is_late(self.response_s)
         self.shadow.requests += requests
         self.shadow.met += met if enough else 0.0
