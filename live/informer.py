@@ -170,10 +170,15 @@ class Informer:
 
     def pods(self, pool: str) -> Sequence[Pod] | None:
         """Without those that have ended; None where unknown."""
-        namespace = self._refs[pool].resource.namespace or ""
-        if not self._fresh(self._pods[namespace]) or self.target(pool) is None:
+        namespace, body = self._refs[pool].resource.namespace or "", self.target(pool)
+        if body is None or not self._fresh(self._pods[namespace]):
             return None
-        return self._owned[namespace].of(pool)
+        owned = self._owned[namespace]
+        if (found := owned.of(pool)) is None and (selector := self._selector(pool, body)) is not None:
+            # It could not be read when the object came.
+            owned.select(pool, selector)
+            found = owned.of(pool)
+        return found
 
     def counts(self, pool: str) -> Counts | None:
         pods = self.pods(pool)

@@ -219,6 +219,41 @@ def test_a_forgotten_version_is_listed_anew() -> None:
     assert world.after(100.0) == (4, 0, 4, 0)
 
 
+def test_a_selector_that_cannot_be_read_again_stays_as_it_was() -> None:
+    serving = thing("web", 1) | {"spec": {"replicas": 1}}
+    pod = {"metadata": {"name": "p", "labels": {"app": "web"}}, "status": {"phase": "Pending"}}
+    scale = Answer(200, {"metadata": {"resourceVersion": "1"}, "status": {"selector": "app=web"}})
+    scales = [scale, LostError("down"), LostError("down")]
+
+    def reply(_method: str, path: str, *_: Any) -> Answer | LostError:
+        return scales.pop(0) if path.endswith("/scale") else listed(pod if path.endswith("/pods") else serving)
+
+    ref = Ref(Resource("a.b/v1", "servings", "models"), "Serving", "web")
+    script = Scripted(reply, [[event("MODIFIED", serving)], []])
+    informer = Informer(KubeApi(script), {"m/web": ref}, Hand(), 60.0)
+    for _ in range(2):
+        informer.step()
+        counts = informer.counts("m/web")
+        assert counts is not None
+        assert counts.starting == 1
+    assert len(scales) == 1
+
+
+def test_pods_whose_selector_was_never_read_are_unknown_and_not_none() -> None:
+    def reply(_method: str, path: str, *_: Any) -> Answer | LostError:
+        return LostError("down") if path.endswith("/scale") else listed(thing("web", 1))
+
+    ref = Ref(Resource("a.b/v1", "servings", "models"), "Serving", "web")
+    script = Scripted(reply)
+    informer = Informer(KubeApi(script), {"m/web": ref}, Hand(), 60.0)
+    informer.step()
+    assert informer.counts("m/web") is None
+    assert informer.wanted("m/web") is None
+    scale = Answer(200, {"metadata": {"resourceVersion": "1"}, "status": {"selector": "app=web"}})
+    script.reply = lambda _method, path, *_: scale if path.endswith("/scale") else listed()
+    assert informer.pods("m/web") == ()
+
+
 def test_what_holds_up_a_start_is_told() -> None:
     world = World("web")
     (key,) = world.twin.loads

@@ -98,6 +98,16 @@ def test_a_renewal_whose_answer_was_lost_is_not_a_loss(lost: faults.Lost) -> Non
     assert one.error is None
 
 
+def test_renewals_that_all_take_effect_unheard_keep_the_lease() -> None:
+    ground, rules = Ground(), list[Rule]()
+    one = ground.lease("one", rules)
+    one.step()
+    rules.append(Rule(faults.Lost(done=True), verbs=("update",)))
+    for _ in range(20):
+        ground.clock.wait(2.0)
+        assert one.step()
+
+
 def test_a_conflict_on_ones_own_renewal_is_read_before_it_is_believed() -> None:
     ground = Ground()
     one = ground.lease("one", [Rule(faults.Refused(409), verbs=("update",), times=3)])

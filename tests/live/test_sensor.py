@@ -80,6 +80,10 @@ class World:
     clock: Hand = field(default_factory=Hand)
     skew_s: float = 0.0
     """How far Prometheus's clock is ahead of ours."""
+    late_s: float = 0.0
+    """How long after our look it evaluates a query."""
+    old: Mapping[str, float] = field(default_factory=dict)
+    """Pod -> how much older than the others its sample is."""
 
     def sensor(self, **given: str) -> PrometheusSensor:
         self.transport = Scripted(lambda _m, _p, query, _b: self.answer(query["query"]))
@@ -89,12 +93,13 @@ class World:
         for part, reply in self.refuse.items():
             if part in expression:
                 return reply
-        now_s = self.clock.now_s() + self.skew_s
+        now_s = self.clock.now_s() + self.skew_s + self.late_s
         inner = expression.rpartition("(")[2].partition("{")[0]
         result = []
         for pod, value in self.values.get(inner, {}).items():
-            shown = self.scraped_s + self.skew_s if "timestamp(" in expression else value
             name, _, le = pod.partition("/")
+            stamp = self.scraped_s + self.skew_s - self.old.get(name, 0.0)
+            shown = stamp if "timestamp(" in expression else value
             labels = {"namespace": "models", "pod": name} | ({"le": le} if le else {})
             result.append({"metric": labels, "value": [now_s, repr(shown)]})
         return Answer(200, {"status": "success", "data": {"resultType": "vector", "result": result}})
@@ -218,12 +223,22 @@ def test_one_sample_keeps_its_moment_however_often_it_is_read() -> None:
     world.at(0, queued={"a": 1})
     taken = set()
     for time_s in (0.1, 15.3, 30.77):
-        world.clock.time_s = time_s
+        world.clock.time_s, world.late_s = time_s, world.late_s + 0.02
         seen = sensor.read()
         age_s = seen.pools["m/v1"].age_s
         assert age_s is not None
         taken.add(seen.time_s - age_s)
     assert len(taken) == 1
+
+
+def test_the_oldest_sample_dates_a_reading_but_that_of_a_replica_that_leaves() -> None:
+    world = World(old={"b": 40.0})
+    sensor = world.sensor()
+    world.at(100, queued={"a": 1})
+    assert reading(sensor).age_s == 40.0
+    leaving = Pod("b", "draining")
+    world.cluster.pods = lambda _: [Pod("a", "ready", 0.0, 0.0), leaving]  # type: ignore[method-assign]
+    assert reading(sensor).age_s == 0.0
 
 
 def test_a_clock_set_back_does_not_turn_time_back_for_a_policy() -> None:
