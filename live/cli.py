@@ -98,10 +98,10 @@ def _run(chosen: argparse.Namespace) -> int:
     kubernetes, prometheus = _connected(config)
     with stopped_by_signals(clock.stop):
         assembly = assemble(config, kubernetes, prometheus, clock, chosen.dry_run)
-        try:
-            return _operate(assembly, clock, chosen.once)
-        finally:
-            assembly.close()
+    try:
+        return _operate(assembly, clock, chosen.once)
+    finally:
+        assembly.close()
 
 
 def _operate(assembly: "Assembly", clock: "WallClock", once: bool) -> int:
