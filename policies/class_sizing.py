@@ -7,7 +7,7 @@ from itertools import groupby
 from policies.queues import GGC, NonPreemptive, PriorityClass, fewest
 from policies.queues.priorities import mixture
 
-SATURATED = 0.999
+SATURATED = 1.0 - 1e-6
 """Classes that may go without are taken to fill what others leave up to this utilization."""
 
 

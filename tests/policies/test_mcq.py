@@ -201,3 +201,11 @@ def test_fed_what_it_remembers_it_decides_as_if_it_had_never_stopped(seed: int, 
     from_s = history[-1 - tail].time_s - again.memory_s
     restarted = [again.decide(o) for o in history if o.time_s >= from_s]
     assert restarted[-1 - tail :] == decided[-1 - tail :]
+
+
+def test_a_flood_of_later_requests_is_felt_by_the_first_class_as_busy_slots() -> None:
+    gold = Claim(name="gold", load=PriorityClass(10.0, 1.0), wait_s=0.1, quantile=0.9)
+    flood = Claim(name="flood", load=PriorityClass(1000.0, 1.0), priority=1)
+    alone, flooded = slots_by_priority([gold], 0), slots_by_priority([gold, flood], 0)
+    # All slots are always busy: a wait is exponential at the rate by which ends of service outrun the 10 arrivals/s.
+    assert alone < flooded == 34
