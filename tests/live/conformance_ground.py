@@ -114,7 +114,7 @@ def serving(ground: Ground, spec: Mapping[str, Any]) -> str:
     return ground.path(CUSTOM, "servings", name)
 
 
-def event(ground: Ground, **changed: Any) -> dict[str, Any]:
+def scaled_event(ground: Ground, **changed: Any) -> dict[str, Any]:
     """An event about a Deployment of the namespace."""
     about = {"apiVersion": "apps/v1", "kind": "Deployment", "namespace": ground.namespace, "name": "web"}
     return {

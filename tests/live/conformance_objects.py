@@ -9,9 +9,9 @@ from conformance_ground import (
     NAMES,
     Ground,
     assert_failure,
-    event,
     eventually,
     patched,
+    scaled_event,
 )
 
 
@@ -76,14 +76,14 @@ def check_the_times_of_a_lease_have_microseconds(ground: Ground) -> None:
 
 def check_events_are_told_about_what_is_in_their_namespace(ground: Ground) -> None:
     path = ground.path("/api/v1", "events")
-    made = ground.admin.send("POST", path, body=event(ground))
+    made = ground.admin.send("POST", path, body=scaled_event(ground))
     assert made.status == 201, made
     assert made.body["metadata"]["name"].startswith("web.")
     elsewhere = ground.admin.send(
-        "POST", path, body=event(ground, involvedObject={"kind": "Deployment", "name": "web"})
+        "POST", path, body=scaled_event(ground, involvedObject={"kind": "Deployment", "name": "web"})
     )
     assert_failure(elsewhere, 422, "Invalid", "does not match event.namespace")
-    nameless = ground.admin.send("POST", path, body=event(ground, metadata={}))
+    nameless = ground.admin.send("POST", path, body=scaled_event(ground, metadata={}))
     assert_failure(nameless, 422, "Invalid", "name or generateName is required")
 
 

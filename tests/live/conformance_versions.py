@@ -8,10 +8,10 @@ from conformance_ground import (
     Ground,
     assert_failure,
     deployment,
-    event,
     eventually,
     names_of,
     patched,
+    scaled_event,
     serving,
 )
 
@@ -161,9 +161,9 @@ def check_a_forgotten_version_is_gone(ground: Ground) -> None:
     path = ground.path("/api/v1", "events")
     version = ground.admin.send("GET", path).body["metadata"]["resourceVersion"]
     for _ in range(3):
-        assert ground.admin.send("POST", path, body=event(ground)).status == 201
+        assert ground.admin.send("POST", path, body=scaled_event(ground)).status == 201
     first = ground.admin.send("GET", path, {"limit": "1"}).body["metadata"]["continue"]
-    ground.admin.send("POST", path, body=event(ground))
+    ground.admin.send("POST", path, body=scaled_event(ground))
     ground.compact()
     query = {"watch": "true", "resourceVersion": version, "timeoutSeconds": "3"}
     events = list(ground.admin.stream(path, query))
