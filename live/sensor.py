@@ -4,6 +4,7 @@ What is not known is None, with the age of what was last known, and never 0.
 """
 
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -101,6 +102,10 @@ class PrometheusSensor:
         self._slots = {target.pool: target.slots for target in config.targets}
         subjects = list(subjects_of(config))
         self.batches = batches(subjects)
+        queries = [(batch, *query) for batch in self.batches for query in batch.expressions()]
+        uses = Counter(expression for *_, expression in queries)
+        self._queries = [(*query, uses[query[2]] > 1) for query in queries]
+        """Batch, reading, expression, and whether another reading has the same."""
         self._asked = {(s.pool, s.request_class): Asked(s) for s in subjects}
         self._classes = {t.pool: tuple(t.classes) for t in config.targets}
         self._taken = {pool: Taken() for pool in self._slots}
@@ -134,21 +139,21 @@ class PrometheusSensor:
         for asked in self._asked.values():
             asked.forget()
         pools = self._cluster.pools_of_pods()
-        answers: dict[str, Vector | None] = {}
-        for batch in self.batches:
-            owners = Owners(batch, pools, self._asked)
-            for name, expression in batch.expressions():
-                if expression not in answers:
-                    answers[expression] = self._answer(name, expression, lost=None in answers.values())
-                answer = answers[expression]
-                if answer is not None:
-                    self._hand_out(batch, name, answer.samples, owners)
-        return next((a.time_s for a in answers.values() if a is not None and a.time_s is not None), None)
+        owners = {id(batch): Owners(batch, pools, self._asked) for batch in self.batches}
+        shared: dict[str, Vector] = {}
+        evaluated_s: float | None = None
+        for batch, name, expression, again in self._queries:
+            answer = shared.get(expression) or self._answer(name, expression)
+            if answer is None:
+                break  # The rest would be lost as well, and each after its own while.
+            if again:
+                shared[expression] = answer
+            evaluated_s = answer.time_s if evaluated_s is None else evaluated_s
+            self._hand_out(batch, name, answer.samples, owners[id(batch)])
+        return evaluated_s
 
-    def _answer(self, name: str, expression: str, lost: bool) -> Vector | None:
-        """None where Prometheus does not answer any more; without samples where it refuses this query."""
-        if lost:
-            return None
+    def _answer(self, name: str, expression: str) -> Vector | None:
+        """None where Prometheus does not answer; without samples where it refuses this query."""
         try:
             return self._api.query(expression)
         except LostError as error:
@@ -174,21 +179,21 @@ class PrometheusSensor:
                     asked.gauges.setdefault(name, {})[labels.get(pod_label, ""),] = value
 
     def _hand_out_buckets(self, batch: Batch, name: str, samples: Iterable[Sample], owners: "Owners") -> None:
-        edges = self._edges
-        source_of = _values(dict.fromkeys((*batch.names, *batch.queries.sources)))
+        edges, wanted = self._edges, tuple(dict.fromkeys((*batch.names, *batch.queries.sources)))
+        quick, careful = itemgetter(*wanted, wanted[-1]), _values(wanted)
         found: dict[Source, dict[float, float]] = {}
         for labels, value in samples:
-            key = source_of(labels)
-            buckets = found.get(key)
-            if buckets is None:
-                buckets = found[key] = {}
-                if (asked := owners.of(labels)) is not None:
-                    asked.buckets.setdefault(name, {})[key] = buckets
-            le = labels.get("le", "")
-            edge = edges.get(le)
-            if edge is None:
-                edge = edges[le] = float(le or "nan")
-            buckets[edge] = value
+            try:
+                found[quick(labels)][edges[labels["le"]]] = value
+            except KeyError:
+                # The first of its source, or of its bound, or a series that lacks a label.
+                source, le = careful(labels), labels.get("le") or "nan"
+                edges.setdefault(le, float(le))
+                if source not in found:
+                    found[source] = {}
+                    if (asked := owners.of(labels)) is not None:
+                        asked.buckets.setdefault(name, {})[source] = found[source]
+                found[source][edges[le]] = value
 
     def _reading(self, pool: str, now_s: float, evaluated_s: float | None) -> PoolReading:
         pods = self._cluster.pods(pool)
