@@ -28,7 +28,7 @@ SPEED = 30.0
 """Seconds of the demo's world in one of the machine's."""
 SHARES = {"v1": 0.8, "v2": 0.2}
 QUIET_PER_S, BUSY_PER_S = 1.5, 9.0
-RUSH_S = (240.0, 1080.0)
+RUSH_S = (150.0, 990.0)
 """When more requests begin to come, and when they have ceased."""
 RAMP_S = 240.0
 """How long they take to become most."""
@@ -37,7 +37,7 @@ SAY_EVERY = 4
 """Turns between two lines that say how things are."""
 GREETING = """\
 poolwright-live runs for {seconds:g} s against a cluster in this process. Its clock goes {speed:g} times as fast, which
-makes {minutes:.0f} minutes; there is a rush hour from the 4th to the 18th. Nothing of yours is touched.
+makes {minutes:.0f} minutes; there is a rush hour from the 3rd to the 17th. Nothing of yours is touched.
 
     status page   http://127.0.0.1:{port}/
     metrics       http://127.0.0.1:{port}/metrics
@@ -51,7 +51,7 @@ def config(journal: Path, prometheus_url: str, port: int) -> Config:
         cluster=ClusterSpec(namespace="models"),
         prometheus=PrometheusSpec(url=prometheus_url),
         tick_s=15.0,
-        slo=Slo(response_s=6.0),
+        slo=Slo(response_s=8.0),
         mode="active",
         lease=LeaseSpec(duration_s=90.0, renew_s=60.0, retry_s=15.0),
         journal=JournalSpec(path=str(journal)),

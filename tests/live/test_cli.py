@@ -162,7 +162,7 @@ def page(port: str) -> bytes:
 
 def test_the_demo_scales_within_seconds_and_ends(tmp_path: Path) -> None:
     journal = tmp_path / "demo.jsonl"
-    command = [sys.executable, "-m", "live.cli", "demo", "--seconds", "16", "--journal", str(journal)]
+    command = [sys.executable, "-m", "live.cli", "demo", "--seconds", "12", "--journal", str(journal)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as demo:
         assert demo.stdout is not None
         assert demo.stderr is not None
