@@ -51,20 +51,22 @@ class Mixture:
     lines: Sequence[Line]
 
     def scv(self, service_s: float) -> float:
-        """The greatest SCV of service times of any mix of versions with this mean.
+        """The greatest SCV of service times of any mix of versions with this mean, or with a lesser one.
 
-        The second moment is linear in the shares, so it is greatest on the upper edge of the versions' (mean, second
-        moment), between two of them or at one.
+        A mix that is slower in the mean must count as harder to serve, also where it is more even. Of a given mean, the
+        second moment is greatest between two versions or at one.
         """
         points = sorted((x.service_s, x.service_s**2 * (1.0 + x.service_scv)) for x in self.lines)
-        most = max(self._chords(points, service_s))
-        return max(0.0, most / service_s**2 - 1.0)
-
-    def _chords(self, points: Sequence[tuple[float, float]], at: float) -> list[float]:
-        found = [y for x, y in points if abs(x - at) <= 1e-9 * at]
-        for a, b in ((p, q) for p in points for q in points if p[0] < at < q[0]):
-            found.append(a[1] + (b[1] - a[1]) * (at - a[0]) / (b[0] - a[0]))
-        return found or [min(points, key=lambda p: abs(p[0] - at))[1]]
+        fastest = points[0][0]
+        most = max(y / x**2 for x, y in points if x <= max(service_s, fastest) * (1.0 + 1e-9))
+        for (x, y), (u, v) in ((p, q) for p in points for q in points if p[0] < min(q[0], service_s)):
+            slope = (v - y) / (u - x)
+            start = y - slope * x
+            # The ratio of second moment to squared mean, along a chord, is greatest there, if anywhere inside.
+            top = -2.0 * start / slope if start < 0.0 < slope else x
+            at = min(max(top, x), u, service_s)
+            most = max(most, (start + slope * at) / at**2)
+        return max(0.0, most - 1.0)
 
     def meets(self, target: Target, rate_per_s: float, arrival_scv: float, slots: int, service_s: float) -> bool:
         if rate_per_s * service_s >= slots:
