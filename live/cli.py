@@ -110,14 +110,14 @@ def _operate(assembly: "Assembly", clock: "WallClock", once: bool) -> int:
     daemon = assembly.daemon
     with stopped_by_signals(lambda: assembly.stop(clock.stop)):
         if once:
-            background(assembly.works, "works")
+            background(assembly.works, clock, daemon.board)
             daemon.sync()
             turn = daemon.turn()
             clock.stop()
             return 1 if turn is None else _told(turn)
         with assembly.served() as port:
             getLogger(__name__).info("status page at port %d", port)
-            background(assembly.works, "works")
+            background(assembly.works, clock, daemon.board)
             daemon.run()
     return 0
 

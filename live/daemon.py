@@ -20,6 +20,9 @@ LOG = getLogger(__name__)
 SYNC_S = 0.05
 """How often, before the first turn, one looks whether the cluster has been read."""
 
+AGAIN_S = 1.0
+"""Before a thread that failed begins again."""
+
 
 class Lease(Protocol):
     @property
@@ -204,10 +207,22 @@ def stopped_by_signals(stop: Callable[[], None]) -> Iterator[None]:
             signal(number, handler)
 
 
-def background(works: Iterable[Callable[[], None]], name: str) -> None:
-    """Run each in a thread that ends with the process."""
+def background(works: Iterable[Callable[[], None]], clock: Clock, board: Board) -> None:
+    """Run each in a thread that ends with the process; one that fails is told and begun again."""
     for work in works:
-        Thread(target=work, name=name, daemon=True).start()
+        Thread(target=_lasting, args=(work, clock, board), name="background", daemon=True).start()
+
+
+def _lasting(work: Callable[[], None], clock: Clock, board: Board) -> None:
+    while True:
+        try:
+            work()
+            return
+        except Exception as error:
+            if board.failed("background", _words(error), clock.now_s()):
+                LOG.error("a thread failed and begins again", exc_info=error)
+        if not clock.wait(AGAIN_S):
+            return
 
 
 def _words(error: Exception) -> str:

@@ -96,7 +96,7 @@ def _operate(assembly: Assembly, clock: FastClock, seconds: float, out: TextIO) 
         daemon.watchers = (*daemon.watchers, Teller(clock.now_s(), out).tell)
         stop.start()
         try:
-            background(assembly.works, "demo")
+            background(assembly.works, clock, daemon.board)
             daemon.run()
         finally:
             stop.cancel()

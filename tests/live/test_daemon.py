@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import pytest
 
 from live.assembly import Assembly, assemble
 from live.board import Board
+from live.clock import WallClock
 from live.config import Bounds, Config, JournalSpec, LeaseSpec, Prometheus, Slo, Target
-from live.daemon import Daemon
+from live.daemon import Daemon, background
 from live.tally import Tally
 from live.twin.clock import VirtualClock
 from live.twin.cluster import Twin
@@ -296,6 +298,21 @@ def test_a_sensor_that_fails_ends_one_turn_and_not_the_loop(tmp_path: Path) -> N
     records.observations = [seen(0.0)]
     assert daemon.turn() is not None
     assert daemon.board.errors_total == {"turn": 1}
+
+
+def test_a_thread_that_fails_begins_again(tmp_path: Path) -> None:
+    clock, tried, ended = WallClock(), [0], Event()
+    shown = board(tmp_path / "j", VirtualClock())
+
+    def work() -> None:
+        tried[0] += 1
+        if tried[0] == 1:
+            raise ZeroDivisionError("by nothing")
+        ended.set()
+
+    background([work], clock, shown)
+    assert ended.wait(20.0)
+    assert shown.errors_total == {"background": 1}
 
 
 def test_a_clock_that_goes_back_makes_a_policy_begin_anew() -> None:
