@@ -111,6 +111,7 @@ def test_words_may_say_nan() -> None:
     [
         (b"{", "not a line of a journal: EOF while parsing"),
         (b"[]", "not a line of a journal"),
+        (b'{"is":"gap","turns":NaN,"why":""}', "not a line of a journal"),
         (b'{"is":"news"}', "not a line of a journal: 'news' is missing or unknown"),
         (b'{"is":"gap","turns":1}', "missing 1 required positional argument: 'why'"),
         (b'{"is":"header","version":"9.0","format":99}', "format 99, known is 1; read it with poolwright 9.0"),
