@@ -15,25 +15,58 @@ Source = tuple[str, ...]
 """The labels that tell one source from another."""
 
 
+SOON, LATE = 2, 5
+"""At which look in a row a source that went back is believed to have restarted: to less than half, or by less."""
+
+
+@dataclass(slots=True)
+class Doubts:
+    """Sources that went back: restarted, or one of several servers answers that is some scrapes behind the others."""
+
+    _looks: dict[Source, int] = field(default_factory=dict)
+
+    def restarted(self, source: Source, before: float, now: float) -> bool:
+        """Whether it is believed by now."""
+        looks = self._looks.get(source, 0) + 1
+        if looks >= (SOON if now < before / 2 else LATE):
+            self._looks.pop(source, None)
+            return True
+        self._looks[source] = looks
+        return False
+
+    def settle(self, source: Source) -> None:
+        """It went on from where it was."""
+        self._looks.pop(source, None)
+
+
 @dataclass(slots=True)
 class Total:
     """One counter over all sources."""
 
     value: float = 0.0
     _last: dict[Source, float] = field(default_factory=dict)
+    _doubts: Doubts = field(default_factory=Doubts)
     _begun: bool = False
 
     def add(self, seen: Mapping[Source, float]) -> float:
-        """The total after these values. A source that was not there before counts from zero, as does one that
-        went back; one that is missing goes on from where it was when it comes again."""
+        """The total after these values.
+
+        A source that was not there before counts from zero, and one that is missing goes on from where it was when it
+        comes again. One that went back counts from zero once that is believed, and until then not at all.
+        """
         grown, last = 0.0, self._last
         for source, now in seen.items():
             before = last.get(source)
             if before is None:
                 # What there was before the first look is not ours.
                 grown += now if self._begun else 0.0
+            elif now >= before:
+                grown += now - before
+                self._doubts.settle(source)
+            elif self._doubts.restarted(source, before, now):
+                grown += now
             else:
-                grown += now - before if now >= before else now
+                continue
             last[source] = now
         self._begun = True
         self.value += grown
@@ -51,6 +84,7 @@ class Distributed:
     _counts: list[float] = field(default_factory=list)
     _sum: float = 0.0
     _last: dict[Source, tuple[tuple[float, ...], float]] = field(default_factory=dict)
+    _doubts: Doubts = field(default_factory=Doubts)
     _begun: bool = False
 
     def add(self, buckets: Mapping[Source, Mapping[float, float]], sums: Mapping[Source, float]) -> Histogram | None:
@@ -83,18 +117,22 @@ class Distributed:
         self._counts, self._sum, self._last, self._begun = [0.0] * len(edges), 0.0, {}, False
 
     def _grow(self, source: Source, counts: tuple[float, ...], total: float) -> None:
+        """As with a `Total`, by the number of all values."""
         before = self._last.get(source)
-        self._last[source] = (counts, total)
         if before is None:
             if self._begun:
                 self._count(counts, total)
         elif before[0] != counts:
             grown = tuple([now - then for now, then in zip(counts, before[0], strict=True)])
             # What was added is cumulative as well, unless the source began anew.
-            if grown[0] < 0.0 or any(map(gt, grown, grown[1:])):
+            if grown[0] >= 0.0 and not any(map(gt, grown, grown[1:])):
+                self._count(grown, total - before[1])
+                self._doubts.settle(source)
+            elif self._doubts.restarted(source, before[0][-1], counts[-1]):
                 self._count(counts, total)
             else:
-                self._count(grown, total - before[1])
+                return
+        self._last[source] = (counts, total)
 
     def _count(self, counts: tuple[float, ...], total: float) -> None:
         self._counts = list(map(add, self._counts, counts))

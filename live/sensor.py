@@ -91,6 +91,19 @@ class Taken:
     """The oldest of its samples, by Prometheus's clock."""
     at_s: float | None = None
     """The same moment by ours."""
+    stamps: dict[Source, float] = field(default_factory=dict)
+    """The newest sample of each pod, by Prometheus's clock."""
+
+    def goes_back(self, stamps: Mapping[Source, float], at_most_s: float) -> bool:
+        """Whether these samples are a little older than what was read before: a server answers that is behind another.
+
+        By more than `at_most_s` its clock was set back.
+        """
+        known = self.stamps
+        back = any(known.get(pod, stamp) - at_most_s <= stamp < known.get(pod, stamp) for pod, stamp in stamps.items())
+        if not back:
+            self.stamps = dict(stamps)
+        return back
 
 
 class PrometheusSensor:
@@ -199,9 +212,10 @@ class PrometheusSensor:
         pods = self._cluster.pods(pool)
         counts = None if pods is None else count(pods)
         asked = self._asked[pool, None]
-        age_s = self._age_s(pool, now_s, evaluated_s, pods or ())
-        fresh = age_s is not None and age_s <= self._max_age_s and self._taken[pool].sample_s is not None
-        fresh = fresh and "age" in asked.gauges and not self._silent(pool, now_s, pods or ())
+        fresh = self._take(pool, now_s, evaluated_s, pods or ()) and not self._silent(pool, now_s, pods or ())
+        at_s = self._taken[pool].at_s
+        age_s = None if at_s is None else max(0.0, now_s - at_s)
+        fresh = fresh and age_s is not None and age_s <= self._max_age_s
         flow = asked.flow() if fresh else Flow()
         classes = {c: self._asked[pool, c].flow() for c in self._classes[pool]} if fresh else {}
         return PoolReading(
@@ -215,18 +229,20 @@ class PrometheusSensor:
             replicas=None if pods is None else self._replicas(pool, pods, asked if fresh else None),
         )
 
-    def _age_s(self, pool: str, now_s: float, evaluated_s: float | None, pods: Sequence[Pod]) -> float | None:
-        """How old the oldest sample of a pool is. A sample that was seen before keeps its moment by our clock."""
-        taken = self._taken[pool]
-        stamps = self._asked[pool, None].gauges.get("age")
-        if stamps and evaluated_s is not None:
-            ready = {pod.name for pod in pods if pod.phase == "ready"}
-            counted = [s for (name,), s in stamps.items() if name in ready] or list(stamps.values())
-            sample_s = min(counted)
-            if sample_s != taken.sample_s or taken.at_s is None or taken.at_s > now_s:
-                taken.sample_s = sample_s
-                taken.at_s = now_s - max(0.0, _grained(evaluated_s - sample_s))
-        return None if taken.at_s is None else max(0.0, now_s - taken.at_s)
+    def _take(self, pool: str, now_s: float, evaluated_s: float | None, pods: Sequence[Pod]) -> bool:
+        """Note how old the oldest sample of a pool is; whether there is any, and none that is older than before.
+
+        A sample that was seen before keeps its moment by our clock.
+        """
+        taken, stamps = self._taken[pool], self._asked[pool, None].gauges.get("age")
+        if not stamps or evaluated_s is None or taken.goes_back(stamps, self._max_age_s):
+            return False
+        ready = {pod.name for pod in pods if pod.phase == "ready"}
+        sample_s = min([s for (name,), s in stamps.items() if name in ready] or stamps.values())
+        if sample_s != taken.sample_s or taken.at_s is None or taken.at_s > now_s:
+            taken.sample_s = sample_s
+            taken.at_s = now_s - max(0.0, _grained(evaluated_s - sample_s))
+        return True
 
     def _silent(self, pool: str, now_s: float, pods: Sequence[Pod]) -> bool:
         """Whether a replica that has long been ready does not tell anything: then the others are not the whole."""
