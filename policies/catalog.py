@@ -24,6 +24,7 @@ from policies.paused import PausedSpec
 from policies.rate_limited import RateLimitedSpec
 from policies.ray_serve import RayServeSpec
 from policies.schedule import ScheduleSpec
+from policies.square_root import SquareRootSpec
 from policies.stabilized import StabilizedSpec
 from policies.step import StepSpec
 from policies.target import TargetSpec
@@ -48,6 +49,7 @@ PolicySpec = Annotated[
     | RateLimitedSpec
     | RayServeSpec
     | ScheduleSpec
+    | SquareRootSpec
     | StabilizedSpec
     | StepSpec
     | TargetSpec,
