@@ -19,6 +19,7 @@ from sim import frames
 from sim.records import Stored
 from sim.scenario import Scenario, load
 from sim.summary import Run, Summarizer, Summary, plain_group, read_group
+from sim.text import duration
 from sim.theory import predictions
 from sim.verdicts import Verdict, verdicts
 
@@ -127,6 +128,12 @@ class Result:
             "theory": [p.to_json() for p in predictions(self.scenario)],
             "verdicts": [v.to_json() for v in self.verdicts],
         }
+
+    def __repr__(self) -> str:
+        many = f"{self.replications} x " if self.replications > 1 else ""
+        part = ", partial" if self.partial else ""
+        course = f"{many}{duration(self.end_s)}, seed {self.scenario.seed}, policy {self.scenario.policy.kind}{part}"
+        return f"<result of {self.scenario.name}: {course}>"
 
     def _repr_html_(self) -> str:
         from sim.report import summary_html
