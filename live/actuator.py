@@ -29,8 +29,10 @@ class World:
     """What was decided upon."""
     may_write: Callable[[], bool]
     """Whether the lease is certainly held."""
-    foreign: Callable[[], Mapping[str, str]]
-    """Pool -> who else scales it."""
+    keeps_off: Callable[[str], str | None]
+    """Why another may scale a pool; None where it is known that none does."""
+    since_s: Callable[[], float] = lambda: 0.0
+    """How long ago that was which was shown."""
 
 
 class RefusedError(Exception):
@@ -49,7 +51,8 @@ class ShadowActuator:
 class KubeActuator:
     """Writes replicas through the scale subresource.
 
-    Laws: no write without the lease, out of the bounds, on a pool that another scales, upon a count that has changed
+    Laws: no write without the lease, out of the bounds, on a pool that another scales or may
+    scale, upon a count that has changed
     since it was decided on; none that shrinks a pool whose metrics are unknown or older than `max_age_s`.
     """
 
@@ -80,15 +83,14 @@ class KubeActuator:
             wanted = reading.wanted if reading else None
             if wanted == reason.final:
                 continue
-            stale = reading is None or reading.age_s is None or reading.age_s > self.max_age_s
-            action = self._act(pool, wanted, reason, stale)
+            action = self._act(pool, wanted, reason, reading.age_s if reading else None)
             if action.error is not None or action.before != action.after:
                 actions[pool] = action
         return actions
 
-    def _act(self, pool: str, wanted: int | None, reason: Reason, stale: bool) -> Action:
+    def _act(self, pool: str, wanted: int | None, reason: Reason, age_s: float | None) -> Action:
         try:
-            before = self._checked(pool, wanted, reason.final, stale)
+            before = self._checked(pool, wanted, reason.final, age_s)
             scale = self._write(pool, before, reason.final)
         except RefusedError as refused:
             return Action(wanted, wanted, str(refused))
@@ -105,23 +107,27 @@ class KubeActuator:
             self._tell(pool, before, reason, scale)
         return Action(before, before if self.dry_run else reason.final, "dry run" if self.dry_run else None)
 
-    def _checked(self, pool: str, wanted: int | None, target: int, stale: bool) -> int:
+    def _checked(self, pool: str, wanted: int | None, target: int, age_s: float | None) -> int:
         """What was shown. Raises `RefusedError` where nothing may be written."""
         bounds = self.pools[pool]
         if wanted is None:
             raise RefusedError("replicas wanted are unknown")
         if not bounds.at_least <= target <= bounds.at_most:
             raise RefusedError(f"{target} is outside {bounds.at_least}..{bounds.at_most}")
-        if target < wanted and stale and self.measured:
+        if target < wanted and self.measured and self._too_old(age_s):
             raise RefusedError("not shrunk: its metrics are unknown or too old")
-        if (owner := self.world.foreign().get(pool)) is not None:
-            raise RefusedError(f"scaled by {owner}; delete that, or take the target out")
+        if (why := self.world.keeps_off(pool)) is not None:
+            raise RefusedError(why)
         if self._lost:
             raise RefusedError("not tried: the API does not answer")
         if (left_s := self._not_before_s - self.clock.monotonic_s()) > 0:
             raise RefusedError(f"the API asked to wait {left_s:.0f} s more")
         self._check_lease()
         return wanted
+
+    def _too_old(self, age_s: float | None) -> bool:
+        """Whether a reading is too old to shrink upon by now: a turn may last long."""
+        return age_s is None or age_s + self.world.since_s() > self.max_age_s
 
     def _check_lease(self) -> None:
         if not self.world.may_write():

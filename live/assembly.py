@@ -93,7 +93,7 @@ def assemble(
     kube = KubeApi(kubernetes, config.cluster.timeout_s)
     targets = _targets(config, kube, clock)
     informer = Informer(kube, targets, clock, config.max_age_s)
-    owners = Owners(kube, targets, clock)
+    owners = Owners(kube, targets, clock, config.owners == "if_listed")
     sensor = PrometheusSensor(config, PrometheusApi(prometheus, config.prometheus.timeout_s), informer, clock)
     identity = new_identity()
     lease = KubeLease(kube, config.lease, config.cluster.namespace, identity, clock) if writes(config) else None
@@ -101,7 +101,7 @@ def assemble(
     def may_write() -> bool:
         return lease is not None and lease.held() and not assembly.stopping
 
-    world = World(lambda: sensor.shown, may_write, lambda: owners.foreign)
+    world = World(lambda: sensor.shown, may_write, owners.keeps_off, sensor.since_read_s)
     hands = actuator(config, kube, targets, world, clock, dry_run)
     journal = _journal(config, clock)
     _recall(policy, config)
@@ -112,7 +112,7 @@ def assemble(
         board=board,
         lease=lease,
         problems=_problems(sensor, informer, owners, lease, hands),
-        synced=lambda: informer.synced and (lease is None or lease.holder is not None),
+        synced=lambda: informer.synced and owners.listed and (lease is None or lease.holder is not None),
     )
     assembly = Assembly(daemon=daemon, journal=journal, informer=informer, owners=owners, lease=lease)
     return assembly

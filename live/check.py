@@ -20,8 +20,7 @@ Level = Literal["ok", "warning", "fault"]
 SHOWN = 3
 """So many samples of a query are shown, or names of a list."""
 
-_HELPFUL = ("events", "horizontalpodautoscalers", "scaledobjects")
-"""Without rights on these the daemon works, and says and knows less."""
+_SCALERS = (("autoscaling/v2", "horizontalpodautoscalers"), ("keda.sh/v1alpha1", "scaledobjects"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +65,7 @@ def rights(config: Config, targets: Mapping[str, Ref]) -> list[Right]:
     pods = [Resource("v1", "pods", namespace) for namespace in namespaces]
     kinds = list(dict.fromkeys(ref.resource for ref in targets.values()))
     found = [Right(verb, resource) for resource in (*kinds, *pods) for verb in ("list", "watch")]
-    scalers = (("autoscaling/v2", "horizontalpodautoscalers"), ("keda.sh/v1alpha1", "scaledobjects"))
-    found += [Right("list", Resource(version, plural, n)) for n in namespaces for version, plural in scalers]
+    found += [Right("list", Resource(version, plural, n)) for n in namespaces for version, plural in _SCALERS]
     annotates = config.mode == "recommend" and config.recommend == "annotation"
     if config.mode == "active":
         found += [Right(v, ref.resource, "scale", ref.name) for ref in targets.values() for v in ("get", "patch")]
@@ -91,16 +89,23 @@ def _access(config: Config, kube: KubeApi, targets: Mapping[str, Ref]) -> Iterat
                 if everywhere[wide]:
                     yield Finding("ok", "access", str(wide), "allowed")
             if not everywhere[wide]:
-                yield _reviewed(right, right.name != "" and kube.allowed(right))
+                yield _reviewed(config, right, right.name != "" and kube.allowed(right))
         except (ApiError, LostError) as error:
             yield Finding("warning", "access", str(right), f"could not be reviewed: {error}")
 
 
-def _reviewed(right: Right, allowed: bool) -> Finding:
+def _reviewed(config: Config, right: Right, allowed: bool) -> Finding:
     if allowed:
         return Finding("ok", "access", str(right), "allowed")
-    level: Level = "warning" if right.resource.plural in _HELPFUL else "fault"
+    level: Level = "warning" if _can_do_without(config, right) else "fault"
     return Finding(level, "access", str(right), "not allowed; add it to the role of the daemon's service account")
+
+
+def _can_do_without(config: Config, right: Right) -> bool:
+    """Whether the daemon works without it, and only says and knows less."""
+    if right.resource.plural in [plural for _, plural in _SCALERS]:
+        return config.mode != "active" or config.owners == "if_listed"
+    return right.resource.plural == "events"
 
 
 def _targets(config: Config, informer: Informer) -> Iterator[Finding]:
@@ -124,13 +129,13 @@ def _targets(config: Config, informer: Informer) -> Iterator[Finding]:
 def _owners(
     config: Config, kube: KubeApi, targets: Mapping[str, Ref], informer: Informer, clock: Clock
 ) -> Iterator[Finding]:
-    owners = Owners(kube, targets, clock)
+    owners = Owners(kube, targets, clock, config.owners == "if_listed")
     owners.step()
     level: Level = "fault" if config.mode == "active" else "warning"
     for pool, owner in owners.foreign.items():
         yield Finding(level, "owners", pool, f"scaled by {owner}; this daemon keeps off it")
     for where, why in owners.problems.items():
-        yield Finding("warning", "owners", where, f"unknown whether one scales a target: {why}")
+        yield Finding(level, "owners", where, f"unknown whether one scales a target, so nothing is written: {why}")
     managed = {pool: managers(body) for pool in targets if (body := informer.target(pool)) is not None}
     for pool, names in managed.items():
         if applied := [name for name in names if name.endswith("(Apply)")]:

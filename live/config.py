@@ -219,6 +219,9 @@ class Config:
     slo: Slo | None = None
     mode: Literal["active", "shadow", "recommend"] = "shadow"
     """`shadow` writes nothing to the cluster but the lease; `recommend` tells as `recommend` says."""
+    owners: Literal["known", "if_listed"] = "known"
+    """`known` writes only where it is known that no autoscaler scales the target; `if_listed` takes kinds of
+    autoscalers that the API forbids to list for absent."""
     recommend: Literal["annotation", "metrics"] = "metrics"
     """Where a recommendation goes: to the target object's annotations as well, or only to /metrics."""
     lease: LeaseSpec = LeaseSpec()

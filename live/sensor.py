@@ -138,6 +138,10 @@ class PrometheusSensor:
         self.shown = Observation(now_s, pools)
         return self.shown
 
+    def since_read_s(self) -> float:
+        """How long ago it was that `read` was asked last; no age can tell that."""
+        return 0.0 if self._before is None else self._clock.monotonic_s() - self._before[1]
+
     def _now_s(self) -> float:
         """The time, which for a policy never goes back: after a jump back it goes on by the steady clock."""
         steady_s = self._clock.monotonic_s()

@@ -48,6 +48,7 @@ class Ground:
     age_s: float | None = 5.0
     held: Callable[[], bool] = lambda: True
     foreign: dict[str, str] = field(default_factory=dict)
+    turn_s: float = 0.0
     clock: VirtualClock = field(default_factory=VirtualClock)
 
     def __post_init__(self) -> None:
@@ -58,7 +59,7 @@ class Ground:
         self.kube = KubeApi(DirectTransport(Front(self.api, self.clock, Weather(self.rules))))
 
     def actuator(self, config: Config = CONFIG, dry_run: bool = False) -> Any:
-        world = World(self.observation, self.held, lambda: self.foreign)
+        world = World(self.observation, self.held, self.foreign.get, lambda: self.turn_s)
         return actuator(config, self.kube, {"m/v1": WEB}, world, self.clock, dry_run)
 
     def observation(self) -> Observation:
@@ -99,9 +100,10 @@ def test_a_target_that_is_so_already_costs_no_call() -> None:
         ({"held": lambda: False}, 5, "the lease is not held"),
         ({"shown": None}, 5, "replicas wanted are unknown"),
         ({"age_s": None}, 2, "not shrunk: its metrics are unknown or too old"),
+        ({"age_s": 50.0, "turn_s": 11.0}, 2, "not shrunk: its metrics are unknown or too old"),
         ({"age_s": 61.0}, 2, "not shrunk: its metrics are unknown or too old"),
         (
-            {"foreign": {"m/v1": "HorizontalPodAutoscaler models/web"}},
+            {"foreign": {"m/v1": "scaled by HorizontalPodAutoscaler models/web"}},
             5,
             "scaled by HorizontalPodAutoscaler models/web",
         ),
@@ -191,7 +193,9 @@ def test_after_one_lost_call_the_others_of_the_tick_are_not_tried() -> None:
     hand = ground.actuator()
     hand.targets, hand.pools = {"m/v1": WEB, "m/v2": WEB}, {"m/v1": CONFIG.pools["m/v1"], "m/v2": CONFIG.pools["m/v1"]}
     hand.world = World(
-        lambda: Observation(0.0, dict.fromkeys(("m/v1", "m/v2"), PoolReading(wanted=3, age_s=1.0))), lambda: True, dict
+        lambda: Observation(0.0, dict.fromkeys(("m/v1", "m/v2"), PoolReading(wanted=3, age_s=1.0))),
+        lambda: True,
+        {}.get,
     )
     actions = hand.apply(Decision(dict.fromkeys(("m/v1", "m/v2"), Reason(5, "as told"))))
     assert actions["m/v1"].after is None

@@ -102,6 +102,15 @@ def test_each_right_that_lacks_is_named() -> None:
     assert "update leases.coordination.k8s.io 'poolwright' in models" in denied
 
 
+def test_autoscalers_that_cannot_be_listed_are_a_fault_unless_the_file_takes_them_for_absent() -> None:
+    world = World()
+    world.twin.weather.rules = [Rule(faults.Refused(403), verbs=("list",), path="scaledobjects")]
+    (fault,) = told(world.check(), "fault")
+    assert fault.startswith("owners: scaledobjects in models: unknown whether one scales a target, so nothing is")
+    assert told(world.check(FILE.replace("mode: active", "mode: active\nowners: if_listed")), "fault") == []
+    assert told(world.check(FILE.replace("active", "shadow")), "fault") == []
+
+
 def test_an_autoscaler_on_a_target_is_a_fault_where_the_daemon_would_write() -> None:
     world = World()
     target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}

@@ -61,13 +61,58 @@ def test_keda_takes_a_deployment_where_no_kind_is_said() -> None:
     assert server.owners.foreign == {"m/v1": "ScaledObject models/one", "m/v2": "ScaledObject models/two"}
 
 
-@pytest.mark.parametrize("lost", [LostError("down"), Answer(403, {"reason": "Forbidden", "message": "no"})])
+@pytest.mark.parametrize("lost", [LostError("down"), Answer(403, {"reason": "Forbidden"})])
 def test_a_list_that_cannot_be_read_says_so_and_an_owner_stays(lost: Any) -> None:
     server = Server(horizontalpodautoscalers_v2=[scaler("one", kind="Deployment", name="web")])
     server.owners.step()
     server.lists["horizontalpodautoscalers_v2"] = lost
     server.owners.step()
     assert server.owners.foreign == {"m/v1": "HorizontalPodAutoscaler models/one"}
+    assert set(server.owners.problems) == {"horizontalpodautoscalers in models"}
+
+
+FORBIDDEN = Answer(403, {"reason": "Forbidden", "message": "no"})
+
+
+@pytest.mark.parametrize("lost", [LostError("down"), FORBIDDEN])
+def test_what_was_never_listed_is_not_known_to_be_absent(lost: Any) -> None:
+    server = Server(scaledobjects_v1alpha1=lost)
+    server.owners.step()
+    why = "it is unknown whether another scales it: scaledobjects in models could not be listed"
+    assert server.owners.foreign == {}
+    assert server.owners.keeps_off("m/v1") == server.owners.keeps_off("m/v2") == why
+    server.lists.clear()
+    server.owners.step()
+    assert server.owners.keeps_off("m/v1") is None
+
+
+def test_before_the_first_look_nothing_is_known() -> None:
+    server = Server()
+    assert not server.owners.listed
+    assert server.owners.keeps_off("m/v1") is not None
+    server.owners.step()
+    assert server.owners.listed
+
+
+def test_what_was_listed_long_ago_is_not_known_any_more() -> None:
+    server, clock = Server(), Hand()
+    server.owners.clock = clock
+    server.owners.step()
+    server.lists["horizontalpodautoscalers_v2"] = FORBIDDEN
+    clock.wait(600.0)
+    server.owners.step()
+    assert server.owners.keeps_off("m/v1") is None
+    clock.wait(1.0)
+    assert server.owners.keeps_off("m/v1") is not None
+
+
+def test_a_cluster_that_forbids_the_list_on_purpose_is_written_to_where_the_file_says_so() -> None:
+    server = Server(scaledobjects_v1alpha1=FORBIDDEN)
+    server.owners.forbidden_is_none = True
+    server.owners.step()
+    assert (server.owners.keeps_off("m/v1"), server.owners.problems) == (None, {})
+    server.lists["horizontalpodautoscalers_v2"] = LostError("down")
+    server.owners.step()
     assert set(server.owners.problems) == {"horizontalpodautoscalers in models"}
 
 

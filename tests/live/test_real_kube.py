@@ -88,7 +88,7 @@ def test_replicas_are_written_once_and_told(users: Any) -> None:
     targets = refs(CONFIG, admin)
     before = admin.scale(targets["m/v1"]).wanted
     shown = Observation(0.0, {"m/v1": PoolReading(wanted=before, age_s=1.0)})
-    hand = actuator(CONFIG, admin, targets, World(lambda: shown, lambda: True, dict), WallClock())
+    hand = actuator(CONFIG, admin, targets, World(lambda: shown, lambda: True, lambda _: None), WallClock())
     decision = Decision({"m/v1": Reason(before + 1, "as told")})
     assert hand.apply(decision) == {"m/v1": Action(before, before + 1)}
     assert hand.problems == {}
@@ -102,7 +102,9 @@ def test_a_dry_run_is_checked_by_the_server_and_kept_by_nobody(users: Any) -> No
     targets = refs(CONFIG, admin)
     before = admin.scale(targets["m/v1"]).wanted
     shown = Observation(0.0, {"m/v1": PoolReading(wanted=before, age_s=1.0)})
-    hand = actuator(CONFIG, admin, targets, World(lambda: shown, lambda: True, dict), WallClock(), dry_run=True)
+    hand = actuator(
+        CONFIG, admin, targets, World(lambda: shown, lambda: True, lambda _: None), WallClock(), dry_run=True
+    )
     assert hand.apply(Decision({"m/v1": Reason(7, "as told")})) == {"m/v1": Action(before, before, "dry run")}
     assert admin.scale(targets["m/v1"]).wanted == before
 
