@@ -20,6 +20,7 @@ from policies.kpa import KpaSpec
 from policies.maximum import MaximumSpec
 from policies.mcq import McqSpec
 from policies.mix import MixSpec
+from policies.mpc import MpcSpec
 from policies.paused import PausedSpec
 from policies.rate_limited import RateLimitedSpec
 from policies.ray_serve import RayServeSpec
@@ -45,6 +46,7 @@ PolicySpec = Annotated[
     | MaximumSpec
     | McqSpec
     | MixSpec
+    | MpcSpec
     | PausedSpec
     | RateLimitedSpec
     | RayServeSpec

@@ -1,0 +1,260 @@
+"""Model predictive control: the replicas whose expected cost over the next start-up times is least.
+
+At each tick an ensemble of load paths is taken from what followed like situations in the pool's own past; on each path
+the queue is followed as a fluid for several numbers of replicas; and the cheapest is chosen, where cost is replica-time
+and a price for each request that comes too late. The price follows the objective: it rises while too many were late.
+So a pool is shrunk only where what is saved outweighs what is risked until a replica could be back, keeps standing room
+for bursts that come faster than replicas start, and counts on those that are starting.
+"""
+
+from dataclasses import dataclass
+from math import ceil, sqrt
+from typing import Literal
+
+import numpy as np
+from pydantic import model_validator
+from pydantic.dataclasses import dataclass as checked
+
+from policies.decision import Decision, Reason
+from policies.mpc_load import LIBRARY, WINDOWS, LoadHistory
+from policies.mpc_rollout import HoldingPrice, LatePrice, Price, Situation
+from policies.mpc_seen import Seen
+from policies.observation import Observation, PoolReading
+from policies.policy import Readings
+from policies.pool import Pools, PoolTraits
+from policies.spec import STRICT, InnerFraction, Positive, PositiveSeconds
+
+LEAD = 5
+"""A start-up time, and a tick, are cut into so many steps."""
+STEPS = 12
+"""So many steps are looked ahead."""
+SETTLED = 4
+"""So many bins of load must be seen before anything is wished."""
+EVIDENCE = 20
+"""No shrinking before so many reaction times, and three start-up times, were seen."""
+LEADS = 2
+BETTER = 0.04
+"""A change must promise to save this share of the cost."""
+AIM = 0.8
+"""Of the requests that may be late, this share is aimed at."""
+PATIENCE = 50.0
+"""So many late requests more or less than aimed at are chance."""
+FIRMNESS = 5.0
+"""The price is in proportion to this power of the share of late requests over the share aimed at."""
+LEAST_FACTOR, GREATEST_FACTOR = 0.2, 30.0
+STALE = 5
+"""No reading older than so many reaction times is acted on."""
+AT_ONCE = 40
+"""Of more pools than this only a part is planned anew at each tick, by turns, and those where much has changed."""
+
+
+@checked(frozen=True, kw_only=True, config=STRICT)
+class MpcSpec:
+    """Choose the replicas of least expected cost over the next start-up times, learned from the pool's own past."""
+
+    kind: Literal["mpc"] = "mpc"
+    response_s: PositiveSeconds | None = None
+    """A share `quantile` of the requests is answered within this time."""
+    quantile: InnerFraction = 0.95
+    holding_cost: Positive | None = None
+    """In place of `response_s`: each second that a request is in the system costs so many replica-seconds."""
+    reaction_s: PositiveSeconds = 15.0
+    """Time from a change of the load to a decision on it, a tick and a scrape, which adds to start-up."""
+
+    @model_validator(mode="after")
+    def _one_objective(self) -> "MpcSpec":
+        if (self.response_s is None) == (self.holding_cost is None):
+            found = "neither" if self.response_s is None else "both"
+            raise ValueError(f"needs exactly one of response_s, holding_cost; found {found}")
+        return self
+
+    def build(self, pools: Pools) -> "Mpc":
+        return Mpc(self, {name: PoolMpc(self, pool) for name, pool in pools.items()})
+
+
+@dataclass(slots=True)
+class Plan:
+    """The last wish for a pool, and what it was made of."""
+
+    wish: Reason
+    wanted: int
+    ready: int
+    in_system: float
+    level: float
+    arrived_total: float
+    turn: int
+    """Which horizon, counted from time 0, it was made in."""
+
+    def asleep(self, reading: PoolReading, at_least: int, turn: int) -> bool:
+        """Whether nobody is here or has come since, and there is nothing to stop either."""
+        flow = reading.total
+        nobody = not flow.queued and not flow.in_service and flow.arrived_total == self.arrived_total
+        return nobody and self.wish.final == reading.wanted == at_least and turn == self.turn
+
+    def holds(self, reading: PoolReading, level: float) -> bool:
+        """Whether little has changed since: then it is as good as a new one."""
+        here = (reading.total.queued or 0.0) + (reading.total.in_service or 0.0)
+        still = reading.wanted == self.wanted and _ready(reading) == self.ready
+        return (
+            still
+            and (here > 0) == (self.in_system > 0)
+            and abs(here - self.in_system) <= 2 * sqrt(self.in_system + 1)
+            and abs(level - self.level) <= 0.25 * self.level
+        )
+
+
+class PoolMpc:
+    """Model predictive control of one pool."""
+
+    def __init__(self, spec: MpcSpec, traits: PoolTraits) -> None:
+        self._spec, self._traits = spec, traits
+        self._lead_s = traits.startup_p95_s + spec.reaction_s
+        self.load = LoadHistory(self._lead_s / LEAD, LEAD)
+        self._seen = Seen(traits, self.load, spec.response_s)
+        self._plan: Plan | None = None
+
+    def wish(self, now_s: float, reading: PoolReading, due: bool) -> Reason | str:
+        """The wish for the pool, or why it keeps what it has; planned anew where that is due or much has changed."""
+        self._seen.see(now_s, reading)
+        if reason := self._unknown(reading):
+            return reason
+        turn = int(now_s // (STEPS * self.load.bin_s))
+        if self._plan is None or self._outdated(self._plan, reading, turn, due):
+            self._plan = self._new_plan(now_s, reading, turn)
+        return self._held(self._plan.wish, now_s, reading.wanted or 0)
+
+    def _outdated(self, plan: Plan, reading: PoolReading, turn: int, due: bool) -> bool:
+        if plan.asleep(reading, self._traits.at_least, turn):
+            return False
+        return due or not plan.holds(reading, self.load.level)
+
+    def _new_plan(self, now_s: float, reading: PoolReading, turn: int) -> Plan:
+        flow = reading.total
+        return Plan(
+            wish=self._planned(now_s, reading),
+            wanted=reading.wanted or 0,
+            ready=_ready(reading),
+            in_system=(flow.queued or 0.0) + (flow.in_service or 0.0),
+            level=self.load.level,
+            arrived_total=flow.arrived_total or 0.0,
+            turn=turn,
+        )
+
+    def _unknown(self, reading: PoolReading) -> str | None:
+        """What must be known before anything is wished, and is not."""
+        flow = reading.total
+        if reading.wanted is None or reading.age_s is None:
+            return "nothing was read yet"
+        if reading.age_s > STALE * self._spec.reaction_s:
+            return f"the last reading is {reading.age_s:.0f} s old"
+        for name in ("arrived_total", "queued", "in_service"):
+            if getattr(flow, name) is None:
+                return f"{name} is not known"
+        if not self._seen.service_s:
+            return "no service time is known: none was seen and none is stated for the version"
+        if len(self.load.offered) < SETTLED:
+            return f"{len(self.load.offered)} of {SETTLED} intervals of {self.load.bin_s:.3g} s were seen"
+        return None
+
+    def _planned(self, now_s: float, reading: PoolReading) -> Reason:
+        at = self._situation(now_s, reading)
+        price = self._price(at.service_s)
+        best = self._cheapest(at, price, reading.wanted or 0)
+        words = f"load of {at.level:.3g} slots, {at.in_system:.0f} requests here: {best} cost least"
+        return Reason(best, f"{words} over the next {STEPS * at.step_s:.0f} s at {price}")
+
+    def _situation(self, now_s: float, reading: PoolReading) -> Situation:
+        paths, weights = self.load.paths(STEPS)
+        flow = reading.total
+        return Situation(
+            offered=paths.astype(np.float32),
+            weights=weights.astype(np.float32),
+            level=self.load.level,
+            in_system=(flow.queued or 0.0) + (flow.in_service or 0.0),
+            queued=flow.queued or 0.0,
+            waited_s=self._seen.waited_s(now_s, flow),
+            ready=self._seen.coming(now_s, _ready(reading), STEPS),
+            lead=LEAD,
+            step_s=self.load.bin_s,
+            slots=self._traits.slots,
+            service_s=self._seen.service_s or 0.0,
+            service_scv=1.0 if self._traits.service_scv is None else self._traits.service_scv,
+        )
+
+    def _price(self, service_s: float) -> Price:
+        """What a late request costs.
+
+        What serving it costs, over the share that may be late: at that price of one slot the best number of slots is
+        the one of which the share is short (the newsvendor's rule). Where many slots serve together a shortage makes
+        many late at once, in proportion to the root of their number.
+        """
+        if self._spec.response_s is None:
+            return HoldingPrice(self._spec.holding_cost or 0.0)
+        allowed = 1 - self._spec.quantile
+        together = min(1.0, 0.5 / sqrt(max(self.load.mean, 1e-9)))
+        ended, late = self._seen.ended
+        factor = ((late + PATIENCE) / (AIM * allowed * ended + PATIENCE)) ** FIRMNESS
+        factor = min(max(factor, LEAST_FACTOR), GREATEST_FACTOR)
+        return LatePrice(self._spec.response_s, service_s / allowed * together * factor / self._traits.slots)
+
+    def _cheapest(self, at: Situation, price: Price, wanted: int) -> int:
+        # Who is here is served, however late.
+        low = max(self._traits.at_least, min(1, ceil(at.in_system)))
+        high = max(low, min(self._traits.at_most, max(at.greatest(), wanted)))
+        now = min(max(wanted, low), high)
+        near = range(max(low, now - 2), min(high, now + 2) + 1)
+        choices = np.unique([*near, *np.linspace(low, high, 6).round().astype(int)])
+        costs = at.costs(choices, price)
+        best = int(np.argmin(costs))
+        below, above = choices[max(best - 1, 0)], choices[min(best + 1, len(choices) - 1)]
+        if above - below > 2:
+            choices = np.unique([now, *np.linspace(below, above, 8).round().astype(int)])
+            costs = at.costs(choices, price)
+            best = int(np.argmin(costs))
+        stay = costs[np.searchsorted(choices, now)]
+        return now if stay - costs[best] < BETTER * costs[best] else int(choices[best])
+
+    def _held(self, wish: Reason, now_s: float, wanted: int) -> Reason:
+        """The wish, but no shrinking on little evidence."""
+        seen_s = now_s - (now_s if self._seen.begin_s is None else self._seen.begin_s)
+        if wish.wish < wanted and seen_s < max(EVIDENCE * self._spec.reaction_s, LEADS * self._lead_s):
+            return wish.limited("evidence", wanted, f"only {seen_s:.0f} s were seen")
+        return wish
+
+
+def _ready(reading: PoolReading) -> int:
+    """Replicas that are ready; as many as are wanted where only that is known."""
+    return (reading.wanted or 0) if reading.ready is None else reading.ready
+
+
+@dataclass(slots=True)
+class Mpc:
+    spec: MpcSpec
+    pools: dict[str, PoolMpc]
+    readings: Readings = Readings(
+        needed=frozenset({"arrived_total", "queued", "in_service"}),
+        assumed={
+            "busy_s_total": "the service time stated for the version",
+            "started_total": "the service time stated for the version",
+            "completed_total": "the service time stated for the version",
+            "response_s": "the price of a late request as at the beginning",
+            "ready": "as many replicas ready as are wanted",
+            "starting": "no replicas starting",
+        },
+    )
+
+    @property
+    def memory_s(self) -> float:
+        bins = LIBRARY + int(WINDOWS[-1]) + STEPS
+        return max((bins * pool.load.bin_s for pool in self.pools.values()), default=0.0)
+
+    def decide(self, observation: Observation, /) -> Decision:
+        now_s = observation.time_s
+        turns = -(-len(self.pools) // AT_ONCE)
+        turn = int(now_s // self.spec.reaction_s)
+        wishes = {
+            name: pool.wish(now_s, observation.pools[name], due=(turn + number) % turns == 0)
+            for number, (name, pool) in enumerate(self.pools.items())
+            if name in observation.pools
+        }
+        return Decision.of(wishes)

@@ -1,0 +1,182 @@
+"""The load of a pool as bins of equal length, its present level, and an ensemble of what may follow."""
+
+from dataclasses import dataclass, field
+from math import sqrt
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+WINDOWS = np.array((1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128))
+"""The level is a mean over one of these numbers of bins."""
+CONFIDENCE = 2.5
+"""Means of different windows that are so many standard deviations apart are of different loads."""
+SCALES = (2, 6, 24)
+"""Situations are compared by the mean load of so many last bins."""
+WIDTHS = np.array((0.25, 0.15, 0.15))
+"""How much their square roots may differ between like situations; the square root of a Poisson count scatters by 1/2
+whatever the rate (Anscombe 1948)."""
+LIBRARY = 4096
+"""So many bins are remembered."""
+ALIKE, ANY = 24, 12
+"""Paths that began in a situation most like the present one, and paths that began at any time."""
+UNSETTLED = 4
+"""The first bins after the start of reading are no example of anything."""
+GREATEST_MOVE = 0.25
+"""A path of the past is moved to the present level, by this share of the lower one at most."""
+SPREAD = 0.15
+"""The logarithm of the level may move by so much, in one start-up time, for all that is known without a history."""
+DOUBT = 6.0
+"""So many horizons of history make the paths of like situations count as much as those of any time."""
+
+
+@dataclass(slots=True)
+class Bins:
+    """Numbers in order of time, the oldest dropped beyond what the library and its levels need."""
+
+    _held: Floats = field(default_factory=lambda: np.empty(2 * (LIBRARY + int(WINDOWS[-1]))))
+    _end: int = 0
+
+    def append(self, value: float) -> None:
+        if self._end == len(self._held):
+            kept = self._held[len(self._held) // 2 :].copy()
+            self._held[: len(kept)], self._end = kept, len(kept)
+        self._held[self._end] = value
+        self._end += 1
+
+    def last(self, n: int) -> Floats:
+        """The last n, or as many as there are."""
+        return self._held[max(0, self._end - n) : self._end]
+
+    def __len__(self) -> int:
+        return self._end
+
+
+@dataclass(slots=True)
+class LoadHistory:
+    """Offered load in slots: arrivals times mean service time, over bins of `bin_s` that begin at multiples of it."""
+
+    bin_s: float
+    lead: int
+    """A start-up takes so many bins."""
+    offered: Bins = field(default_factory=Bins)
+    levels: Bins = field(default_factory=Bins)
+    service_s: float = 1.0
+    bins_total: int = 0
+    _edge: int | None = None
+    _before: tuple[float, float] | None = None
+    _count: float = 0.0
+
+    def see(self, taken_s: float, arrived_total: float, service_s: float) -> None:
+        """A new reading; arrivals are taken to have come evenly between two readings."""
+        self.service_s = service_s
+        before, self._before = self._before, (taken_s, arrived_total)
+        if before is None or self._edge is None:
+            self._edge, self._count = int(taken_s // self.bin_s) + 1, 0.0
+            return
+        grown = arrived_total - before[1] if arrived_total >= before[1] else arrived_total
+        rate_per_s = grown / (taken_s - before[0])
+        at_s = before[0]
+        while (edge_s := self._edge * self.bin_s) <= taken_s:
+            self._close(self._count + rate_per_s * (edge_s - at_s))
+            self._edge, self._count, at_s = self._edge + 1, 0.0, edge_s
+        self._count += rate_per_s * (taken_s - at_s)
+
+    def _close(self, count: float) -> None:
+        self.offered.append(count * self.service_s / self.bin_s)
+        self.levels.append(self._level())
+        self.bins_total += 1
+
+    @property
+    def level(self) -> float:
+        return float(self.levels.last(1)[0])
+
+    @property
+    def mean(self) -> float:
+        """Over all that is remembered."""
+        return float(self.offered.last(LIBRARY).mean())
+
+    def _level(self) -> float:
+        """The mean over the longest window that agrees with all shorter ones (Lepski 1991).
+
+        So a load that stays is known ever better, and one that jumps is known soon.
+        """
+        recent = self.offered.last(int(WINDOWS[-1]))[::-1]
+        sizes = WINDOWS[: np.searchsorted(WINDOWS, len(recent), side="right")]
+        means = np.cumsum(recent)[sizes - 1] / sizes
+        one = self.service_s / self.bin_s
+        deviation = CONFIDENCE * np.sqrt(self._dispersion(recent) * one * np.maximum(means, 0.5 * one / sizes) / sizes)
+        low = np.maximum.accumulate(means - deviation)
+        high = np.minimum.accumulate(means + deviation)
+        agreeing = int(np.argmax(low > high)) or len(sizes) if (low > high).any() else len(sizes)
+        return float(means[agreeing - 1])
+
+    def _dispersion(self, recent: Floats) -> float:
+        """Variance over mean of the counts in a bin, from neighbouring bins, which few jumps of the load disturb."""
+        counts = recent * (self.bin_s / self.service_s)
+        both = counts[1:] + counts[:-1]
+        if np.count_nonzero(both) < 8:
+            return 2.0
+        surprise = np.diff(counts) ** 2 / np.maximum(both, 0.6)
+        # 0.455 is the median of the chi-square law of one degree of freedom.
+        return max(1.0, float(np.median(surprise[both > 0])) / 0.455)
+
+    def paths(self, steps: int) -> tuple[Floats, Floats]:
+        """Offered load in the next bins: (paths, steps), and the weight of each path."""
+        offered = self.offered.last(LIBRARY)
+        levels = self.levels.last(LIBRARY)
+        every, weights = self._any(offered, levels, steps)
+        horizons = len(offered) / steps
+        if len(offered) >= steps + 2 * UNSETTLED:
+            alike, alike_weights = self._alike(offered, levels, steps)
+            doubt = DOUBT / (DOUBT + horizons)
+            every = np.vstack((alike, every))
+            weights = np.concatenate((alike_weights * (1 - doubt), weights * doubt))
+        # What has been before can be again at once: as likely as what was never seen in so many trials (Laplace 1814).
+        again = 1.0 / (horizons + 2.0)
+        greatest = np.full((1, steps), levels.max())
+        return np.vstack((every, greatest)), np.append(weights * (1 - again), again)
+
+    def _any(self, offered: Floats, levels: Floats, steps: int) -> tuple[Floats, Floats]:
+        """Paths that began at moments all over the history, their level moved about as little as is known of it."""
+        last = len(offered) - 2
+        starts = np.unique(np.linspace(min(UNSETTLED, last // 2), last, ANY).astype(int))
+        known = sqrt(1.0 / (1.0 + len(offered) / self.lead / 3.0))
+        moved = SPREAD * known * np.resize((-1.3, -0.5, 0.0, 0.5, 1.3, 0.2, -0.2), len(starts))
+        ramp = np.minimum(np.sqrt(np.arange(1, steps + 1) / self.lead), 1.5)
+        paths = self._followed(starts, offered, levels, steps) * np.exp(moved[:, None] * ramp)
+        return paths, np.full(len(starts), 1.0 / len(starts))
+
+    def _alike(self, offered: Floats, levels: Floats, steps: int) -> tuple[Floats, Floats]:
+        """Paths that began in the situations most like the present one, by nearness."""
+        one = self.bin_s / self.service_s
+        total = np.concatenate(((0.0,), np.cumsum(offered)))
+        ends = np.arange(1, len(offered) + 1)
+        seen = np.stack([(total[ends] - total[np.maximum(ends - n, 0)]) / np.minimum(ends, n) for n in SCALES], axis=1)
+        roots = np.sqrt(seen * one + 0.02)
+        apart = (((roots[: len(offered) - steps] - roots[-1]) ** 2) / WIDTHS).sum(axis=1)
+        if self.bins_total == len(offered):
+            apart[:UNSETTLED] = np.inf
+        starts = _spaced(apart, max(1, self.lead // 2))
+        weights = np.exp(-apart[starts] / 2) + 1e-9 * np.isfinite(apart[starts])
+        return self._followed(starts, offered, levels, steps), weights / weights.sum()
+
+    def _followed(self, starts: NDArray[np.int_], offered: Floats, levels: Floats, steps: int) -> Floats:
+        """What followed those bins, at the present level; where the history ends it goes back again as it came."""
+        n = len(offered)
+        places = starts[:, None] + 1 + np.arange(steps)
+        beyond = places >= n
+        mirrored = np.where(beyond, np.maximum(2 * n - 1 - places, 0), places)
+        then = np.where(beyond, levels[mirrored], levels[starts][:, None])
+        # Moved and not multiplied: a quiet hour says nothing of how high the next burst will be.
+        most = GREATEST_MOVE * np.minimum(levels[-1], then)
+        return np.maximum(offered[mirrored] + np.clip(levels[-1] - then, -most, most), 0)
+
+
+def _spaced(apart: Floats, spacing: int) -> NDArray[np.int_]:
+    """The places of the least values, one of each run of so many, since neighbours tell of one and the same event."""
+    runs = np.resize(np.append(apart, np.full(-len(apart) % spacing, np.inf)), (-(-len(apart) // spacing), spacing))
+    least = runs.argmin(axis=1) + spacing * np.arange(len(runs))
+    nearest = np.argpartition(apart[least], min(ALIKE, len(least)) - 1)[:ALIKE]
+    return np.asarray(np.sort(least[nearest]))
