@@ -1,6 +1,7 @@
 """Square-root staffing: what it asks for, how that moves with the load, and what it does not shrink on."""
 
 from math import ceil, sqrt
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,11 +18,11 @@ TICK_S = 15.0
 rates = st.floats(0.0, 50.0)
 
 
-def policy(beta: float = 1.0, window_s: float = 300.0, **known: float) -> Policy:
+def policy(beta: float = 1.0, window_s: float = 300.0, **known: Any) -> Policy:
     return SquareRootSpec(beta=beta, window_s=window_s).build({"m/v1": traits(**{"service_s": 10.0} | known)})
 
 
-def steady(rate_per_s: float, ticks: int, wanted: int | None = 5, **flow: float) -> list[Observation]:
+def steady(rate_per_s: float, ticks: int, wanted: int | None = 5, **flow: Any) -> list[Observation]:
     """As many ticks of a load that does not change."""
     return [seen(k * TICK_S, wanted=wanted, arrived_total=rate_per_s * k * TICK_S, **flow) for k in range(ticks)]
 
@@ -100,7 +101,7 @@ def test_what_is_missing_never_shrinks(fates: list[str], wanted: int) -> None:
     for k, fate in enumerate(fates, 20):
         now_s = k * TICK_S
         read_s = now_s if fate == "read" else read_s
-        flow = {} if fate == "empty" else {"arrived_total": 0.2 * read_s}
+        flow: dict[str, Any] = {} if fate == "empty" else {"arrived_total": 0.2 * read_s}
         age_s = None if fate == "away" else 0.0 if fate == "empty" else now_s - read_s
         target = rule.decide(seen(now_s, wanted=wanted, age_s=age_s, **flow)).targets.get("m/v1", wanted)
         assert fate == "read" or target >= wanted

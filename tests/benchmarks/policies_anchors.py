@@ -1,0 +1,11 @@
+from dataclasses import dataclass
+
+ANCHORS = ()
+
+
+@dataclass
+class Gap:
+    pass
+
+
+def gap(anchor, *, quick): ...
