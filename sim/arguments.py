@@ -17,7 +17,9 @@ def parser() -> argparse.ArgumentParser:
     _compare_parser(commands.add_parser("compare", help="simulate a scenario under several policies: which is best"))
     _explain_parser(commands.add_parser("explain", help="why a policy decided as it did at one moment"))
     _check_parser(commands.add_parser("check", help="say everything that is wrong with scenario files"))
-    _show_parser(commands.add_parser("show", help="print a saved result again"))
+    _show_parser(commands.add_parser("show", help="print a saved result again, or what a journal tells"))
+    _replay_parser(commands.add_parser("replay", help="put a journal through its policy again, or through another"))
+    _from_journal_parser(commands.add_parser("scenario-from-journal", help="make a runnable scenario of a journal"))
     schema = commands.add_parser("schema", help="print the JSON schema of scenario files, for editors")
     schema.set_defaults(command="schema")
     traces = commands.add_parser("trace", help="describe a trace, or make a scenario of it")
@@ -53,6 +55,7 @@ def _run_parser(parser: argparse.ArgumentParser) -> None:
         metavar="1%",
         help="keep a row for each request, or for this share of them, in the saved result",
     )
+    parser.add_argument("--journal", type=Path, metavar="FILE", help="write the first replication's journal here")
     parser.add_argument("--jobs", type=_count, default=1, metavar="N", help="processes that replications may take (1)")
     parser.add_argument("--engine", choices=ENGINES, default=ENGINES[0], help=f"request plane ({ENGINES[0]})")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
@@ -96,10 +99,24 @@ def _check_parser(parser: argparse.ArgumentParser) -> None:
 
 
 def _show_parser(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("result", type=Path, help="a folder that `run --out` wrote")
+    parser.add_argument("result", type=Path, help="a folder that `run --out` wrote, or a journal")
     parser.add_argument("--figures", type=Path, metavar="DIR", help="write figures (PNG, SVG) and report.html here")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     parser.set_defaults(command="show")
+
+
+def _replay_parser(parser: argparse.ArgumentParser) -> None:
+    parser.description = "Exit code 0 where every decision is as recorded, 1 where one differs."
+    parser.add_argument("journal", type=Path, help="the newest file of a journal; older ones beside it are read too")
+    parser.add_argument("--policy", type=Path, metavar="FILE", help="another policy (YAML): what it would have wanted")
+    parser.add_argument("--json", action="store_true", help="print one JSON object, with each difference")
+    parser.set_defaults(command="replay")
+
+
+def _from_journal_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("journal", type=Path, help="the newest file of a journal; older ones beside it are read too")
+    parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="the scenario file to write")
+    parser.set_defaults(command="scenario-from-journal")
 
 
 def _describe_parser(parser: argparse.ArgumentParser) -> None:

@@ -1,4 +1,4 @@
-"""The command line: `poolwright run`, `compare`, `explain`, `check`, `show`, `schema`, `trace`."""
+"""The command line: `poolwright run`, `compare`, `explain`, `check`, `show`, `replay`, `schema`, `trace` and more."""
 
 import argparse
 import gc
@@ -59,8 +59,17 @@ def _run(chosen: argparse.Namespace) -> int:
         print(broken, file=sys.stderr)
     if chosen.out:
         _save(result, chosen.out)
+    if chosen.journal and not status:
+        _write_journal(result.scenario, chosen)
     _present(result, chosen.json, chosen.figures)
     return status
+
+
+def _write_journal(scenario: "Scenario", chosen: argparse.Namespace) -> None:
+    from sim.recording import write_journal
+
+    turns = write_journal(scenario, chosen.journal, engine=chosen.engine)
+    print(f"wrote {turns:,} turns of the first replication to {chosen.journal}", file=sys.stderr)
 
 
 def _simulated(scenario: "Scenario", chosen: argparse.Namespace) -> "Result":
@@ -172,9 +181,34 @@ def _check(chosen: argparse.Namespace) -> None:
 
 
 def _show(chosen: argparse.Namespace) -> None:
+    from sim.recorded import recorded
     from sim.result import read
 
-    _present(read(chosen.result), chosen.json, chosen.figures)
+    # A folder is a saved result, a file a journal; what is not there is told as a folder.
+    result = recorded(chosen.result) if chosen.result.is_file() else read(chosen.result)
+    _present(result, chosen.json, chosen.figures)
+
+
+def _replay(chosen: argparse.Namespace) -> int:
+    from sim.replay import lines, replay
+
+    found = replay(chosen.journal, chosen.policy)
+    if chosen.json:
+        _print_json(found.to_json())
+    else:
+        print("\n".join(lines(found)))
+    return 1 if found.differences else 0
+
+
+def _from_journal(chosen: argparse.Namespace) -> None:
+    from sim.from_journal import scenario_of
+    from sim.observed import observe
+
+    made = scenario_of(observe(chosen.journal))
+    made.write(chosen.output)
+    print(f"wrote {chosen.output}")
+    for note in made.notes:
+        print(f"- {note}")
 
 
 def _schema(_chosen: argparse.Namespace) -> None:
@@ -298,6 +332,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], int | None]] = {
     "explain": _explain,
     "check": _check,
     "show": _show,
+    "replay": _replay,
+    "scenario-from-journal": _from_journal,
     "schema": _schema,
     "describe": _describe,
     "scenario": _scenario,

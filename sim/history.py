@@ -1,7 +1,7 @@
 """What happened in one run, tick by tick: the journal that a simulated control loop writes."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from math import nan
 from typing import NamedTuple
 
@@ -72,14 +72,8 @@ class History:
     def write(self, turn: Turn) -> None:
         self.look()
         self.recent.append(turn)
-        now, seen = self._env.now, turn.observation.pools
-        for pool, reason in turn.decision.reasons.items():
-            self.decisions.append(_decided(now, pool, seen[pool], reason))
-        for pool, why in turn.decision.kept.items():
-            wanted, age_s = seen[pool].wanted, seen[pool].age_s
-            self.decisions.append(
-                DecisionRow(now, pool, wanted, None, why, "", wanted, nan if age_s is None else age_s)
-            )
+        for row in decided_rows(self._env.now, turn):
+            self.decisions.append(row)
 
     def look(self) -> None:
         """Write down the state of every pool as it is now."""
@@ -99,6 +93,16 @@ class History:
 
 KEPT = Counter.BUSY + 1
 """The first counters of `Cluster.look`, up to the time spent serving, are those of a row."""
+
+
+def decided_rows(time_s: float, turn: Turn) -> Iterator[DecisionRow]:
+    """A row for each pool that the policy spoke of."""
+    seen = turn.observation.pools
+    for pool, reason in turn.decision.reasons.items():
+        yield _decided(time_s, pool, seen[pool], reason)
+    for pool, why in turn.decision.kept.items():
+        wanted, age_s = seen[pool].wanted, seen[pool].age_s
+        yield DecisionRow(time_s, pool, wanted, None, why, "", wanted, nan if age_s is None else age_s)
 
 
 def _decided(time_s: float, pool: str, seen: PoolReading, reason: Reason) -> DecisionRow:
