@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test test-slow bench check format figures clean
+.PHONY: help run test test-slow bench notebooks check format figures clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -20,6 +20,10 @@ help:
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]'
 	touch $@
 
+.venv/made-notebook: .venv/made
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[notebook]'
+	touch $@
+
 run: .venv/made ## run the customer-service scenario: table here, report in out/
 	$(BIN)/poolwright run scenarios/customer-service.yaml --out out/customer-service
 
@@ -31,6 +35,9 @@ test-slow: .venv/made-test ## the longer proofs
 
 bench: .venv/made-bench ## how fast it is, against SimPy, Ciw, C++ and by the clock; a few minutes
 	$(BIN)/python tests/benchmarks/bench.py
+
+notebooks: .venv/made-notebook ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
 
 check: .venv/made-test ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
