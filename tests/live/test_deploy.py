@@ -1,11 +1,8 @@
 """What the chart puts into a cluster: enough for the daemon, and nothing more."""
 
-import ast
 import re
 import shutil
 import subprocess
-import sys
-import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -31,7 +28,6 @@ from policies.specfile import parse
 from policies.testing import seen
 
 ROOT = Path(__file__).parents[2]
-DEPLOY = ROOT / "live" / "deploy"
 FILE = """
 cluster: { namespace: models }
 prometheus: { url: "http://prometheus.monitoring:9090" }
@@ -351,45 +347,19 @@ def asked(inputs: list[dict[str, str]], alerts: Iterable[str], fires: bool) -> d
     return {"interval": "1m", "input_series": inputs, "promql_expr_test": queries}
 
 
-def test_the_image_has_what_the_daemon_imports_and_no_more() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    wanted = {name_of(line): line for line in (*project["dependencies"], *project["optional-dependencies"]["live"])}
-    lines = [line for line in (DEPLOY / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
-    imported = {top for path in sources() for top in imports(path)} - sys.stdlib_module_names - {"live", "policies"}
-    packages = {{"ruamel": "ruamel.yaml", "prometheus_client": "prometheus-client"}.get(top, top) for top in imported}
-    assert {name_of(line) for line in lines} | {"pydantic_core"} == packages
-    assert [wanted[name_of(line)] for line in lines] == lines
-
-
-def name_of(requirement: str) -> str:
-    return re.split(r"[<>=~!\[]", requirement)[0]
-
-
-def sources() -> Iterator[Path]:
-    for package in ("live", "policies"):
-        yield from (ROOT / package).rglob("*.py")
-
-
-def imports(path: Path) -> Iterator[str]:
-    for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Import):
-            yield from (alias.name.partition(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            yield node.module.partition(".")[0]
-
-
-def test_the_image_is_not_roots_and_copies_what_there_is() -> None:
-    text = (DEPLOY / "Containerfile").read_text()
-    assert (
-        int(re.findall(r"^USER (\d+):\d+$", text, re.M)[-1])
-        == pod_of(objects())["spec"]["securityContext"]["runAsUser"]
-    )
-    copied = [word for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.M) for word in line.split()[:-1]]
-    assert [path for path in copied if not (ROOT / path).exists()] == []
-
-
 def test_the_guide_knows_each_alert_and_its_configuration_is_one() -> None:
     guide = (ROOT / "live" / "README.md").read_text()
     assert [rule["alert"] for rule in rules() if f"`{rule['alert']}`" not in guide] == []
     (config,) = re.findall(r"```yaml config.yaml\n(.*?)```", guide, re.S)
     assert parse(Config, config).mode == "shadow"
+
+
+def test_the_guides_own_line_makes_values_that_the_chart_takes(tmp_path: Path) -> None:
+    guide = (ROOT / "live" / "README.md").read_text()
+    (tmp_path / "config.yaml").write_text(FILE)
+    (line,) = re.findall(r"^\(echo .* > values.yaml$", guide, re.M)
+    subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
+    values = YAML(typ="safe", pure=True).load((tmp_path / "values.yaml").read_text())
+    found = [body for text in written_out(values.pop("config"), values).values() for body in loaded(text)]
+    assert granted(found) == granted(objects())
+    assert pod_of(found)["spec"]["containers"][0]["image"] == "registry.example.org/poolwright:0.1.0"
