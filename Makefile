@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: help run test test-slow bench notebooks check format figures clean
+.PHONY: help run test test-slow bench bench-policies notebooks check format figures clean
 
 help:
 	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
@@ -35,6 +35,9 @@ test-slow: .venv/made-test ## the longer proofs
 
 bench: .venv/made-bench ## how fast it is, against SimPy, Ciw, C++ and by the clock; a few minutes
 	$(BIN)/python tests/benchmarks/bench.py
+
+bench-policies: .venv/made ## which policy is best, on traces and bursts, against the optimum; half an hour
+	$(BIN)/python tests/benchmarks/policies_bench.py --out out/policies
 
 notebooks: .venv/made-notebook ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

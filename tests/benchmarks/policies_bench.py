@@ -42,7 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for load in loads([n for n in names if n != ANCHOR], chosen.traces, Path(folder), _extent(chosen)):
             report.load(load, chosen)
     if ANCHOR in names:
-        report.anchors(chosen.quick)
+        report.anchors(chosen.jobs, quick=chosen.quick)
     return report.missed
 
 
@@ -101,9 +101,9 @@ class _Report:
         self._console.print(f"  [dim]{len(race.wide.figures)} settings in {monotonic() - began_s:.0f} s[/]\n")
         self._write()
 
-    def anchors(self, quick: bool) -> None:
+    def anchors(self, jobs: int, *, quick: bool) -> None:
         for anchor in ANCHORS:
-            found = gap(anchor, quick=quick)
+            found = gap(anchor, jobs, quick=quick)
             self._gaps.append(found)
             self._say(str(found))
             self._write()

@@ -1,6 +1,6 @@
 """A race as a table for people and as one object for programs."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,12 @@ def _lines(race: Race) -> Iterator[tuple[str, ...]]:
         "" if race.meets else "misses the objective",
     )
     if race.yardstick is not None:
-        yield CLAIRVOYANT, *_figures(race.yardstick, CLAIRVOYANT), _relative(race.over_clairvoyant, 1.0), ""
+        yield (
+            CLAIRVOYANT,
+            *_figures(race.yardstick, CLAIRVOYANT),
+            _ratio(race.over_clairvoyant) if race.over_clairvoyant else "",
+            "",
+        )
     for rival in race.rivals:
         beaten = _beaten(race.beaten_by(rival))
         if rival in race.best:
@@ -76,13 +81,16 @@ def _figures(comparison: Comparison, name: str) -> Iterator[str]:
         yield words
 
 
-def _relative(e: Estimate | None, of: float = 0.0) -> str:
-    """A share more or less; a ratio where it is `of` 1."""
-    if e is None:
-        return ""
-    write = (lambda x: f"{x:.3f}") if of else (lambda x: f"{100 * x:+.1f} %")
-    ends = f" [{write(e.low)}, {write(e.high)}]" if isfinite(e.low) and isfinite(e.high) else ""
-    return write(e.value) + ends
+def _relative(e: Estimate) -> str:
+    return _with_ends(e, lambda x: f"{100 * x:+.1f} %")
+
+
+def _ratio(e: Estimate) -> str:
+    return _with_ends(e, lambda x: f"{x:.3f}")
+
+
+def _with_ends(e: Estimate, write: Callable[[float], str]) -> str:
+    return f"{write(e.value)} [{write(e.low)}, {write(e.high)}]" if isfinite(e.low + e.high) else write(e.value)
 
 
 def verdicts(race: Race) -> Iterator[str]:
@@ -104,9 +112,7 @@ def _of_shape(race: Race) -> str:
     over = race.over_clairvoyant
     if over is None:
         return f"[yellow]no yardstick[/]: {race.no_yardstick or 'not sought'}"
-    return _judged(
-        over.value <= MOST_OVER_CLAIRVOYANT, f"costs {_relative(over, 1.0)} of the clairvoyant's, 1.15 is the aim"
-    )
+    return _judged(over.value <= MOST_OVER_CLAIRVOYANT, f"costs {_ratio(over)} of the clairvoyant's, 1.15 is the aim")
 
 
 def _of_burst(race: Race) -> str:
