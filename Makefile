@@ -5,7 +5,7 @@ BIN := .venv/bin
 .PHONY: help run test test-slow bench bench-policies notebooks check format figures clean
 
 help:
-	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 16
 
 .venv/made: pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -19,7 +19,7 @@ from tempfile import TemporaryDirectory
 from time import monotonic
 from typing import Any
 
-from policies_anchors import ANCHORS, Gap, gap
+from policies_anchors import ANCHORS, Gap, gap, solved
 from policies_loads import LOADS, LONG, QUICK, USUAL, Extent, Load, loads
 from policies_race import Race, raced
 from policies_table import plain_race, table, verdicts
@@ -102,6 +102,7 @@ class _Report:
         self._write()
 
     def anchors(self, jobs: int, *, quick: bool) -> None:
+        self._say(solved())
         for anchor in ANCHORS:
             found = gap(anchor, jobs, quick=quick)
             self._gaps.append(found)
