@@ -4,11 +4,14 @@ import ast
 import json
 import os
 import re
+from dataclasses import replace
 from html import unescape
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+import sim
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
@@ -131,6 +134,11 @@ def test_links_lead_to_files_that_are_there(path: Path) -> None:
 
 def test_notebooks_are_read_in_the_order_of_their_numbers() -> None:
     assert [path.name[:3] for path in NOTEBOOKS] == ["01-", "02-", "03-"]
+
+
+def test_a_result_says_in_a_line_what_it_is() -> None:
+    short = replace(sim.load(ROOT / "scenarios" / "customer-service.yaml"), horizon_s=600.0, replications=2)
+    assert repr(sim.simulate(short)) == "<result of customer-service: 2 x 10 min, seed 1, policy stabilized>"
 
 
 def test_the_first_run_meets_its_objective_and_the_canary_does_not(first_run: Shown) -> None:
