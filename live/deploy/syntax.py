@@ -212,7 +212,11 @@ class _Expression:
         return tuple(found)
 
     def _next(self, sign: str) -> bool:
-        return bool(self._left) and self._left[-1].text == sign and self._left.pop() is not None
+        """Whether the sign comes next; if so, it is passed over."""
+        if not self._left or self._left[-1].text != sign:
+            return False
+        self._left.pop()
+        return True
 
 
 def _literal(text: str) -> object:

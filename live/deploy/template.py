@@ -204,7 +204,6 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "has": lambda item, items: item in items,
     "hasKey": lambda mapping, key: key in mapping,
     "hasPrefix": lambda prefix, text: text.startswith(prefix),
-    "indent": _indent,
     "index": lambda items, at: items[at],
     "int": lambda number: int(float(number)),
     "last": lambda items: items[-1],

@@ -44,3 +44,11 @@ def test_the_image_is_not_roots_and_copies_what_there_is() -> None:
     assert re.findall(r"^USER (\d+):\d+$", text, re.M) == re.findall(r"runAsUser: (\d+)", chart) == ["65532"]
     copied = [word for line in re.findall(r"^COPY (?!--from)(.*)$", text, re.M) for word in line.split()[:-1]]
     assert [path for path in copied if not (ROOT / path).exists()] == []
+
+
+def test_the_chart_takes_the_image_of_its_own_version() -> None:
+    chart, guide = (DEPLOY / "chart" / "Chart.yaml").read_text(), (ROOT / "live" / "README.md").read_text()
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    assert f'\nappVersion: "{version}"\n' in chart
+    assert f"\nversion: {version}\n" in chart
+    assert set(re.findall(r"poolwright:(\d\S*)", guide)) == {version}
