@@ -181,16 +181,16 @@ def _check(chosen: argparse.Namespace) -> None:
 
 
 def _show(chosen: argparse.Namespace) -> None:
-    from sim.recorded import recorded
+    from sim.recorded import read_journal
     from sim.result import read
 
     # A folder is a saved result, a file a journal; what is not there is told as a folder.
-    result = recorded(chosen.result) if chosen.result.is_file() else read(chosen.result)
+    result = read_journal(chosen.result) if chosen.result.is_file() else read(chosen.result)
     _present(result, chosen.json, chosen.figures)
 
 
 def _replay(chosen: argparse.Namespace) -> int:
-    from sim.replay import lines, replay
+    from sim.replaying import lines, replay
 
     found = replay(chosen.journal, chosen.policy)
     if chosen.json:
@@ -201,10 +201,9 @@ def _replay(chosen: argparse.Namespace) -> int:
 
 
 def _from_journal(chosen: argparse.Namespace) -> None:
-    from sim.from_journal import scenario_of
-    from sim.observed import observe
+    from sim.from_journal import scenario_from_journal
 
-    made = scenario_of(observe(chosen.journal))
+    made = scenario_from_journal(chosen.journal)
     made.write(chosen.output)
     print(f"wrote {chosen.output}")
     for note in made.notes:

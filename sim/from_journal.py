@@ -16,7 +16,7 @@ from sim.arrivals import Piecewise, RateFrom
 from sim.files import write_whole
 from sim.fitted import fitted, of_moments, rounded
 from sim.journal import moment, spec_of
-from sim.observed import FlowSeries, Observed, PoolSeries, held
+from sim.observed import FlowSeries, Observed, PoolSeries, held, observe
 from sim.scenario import Control, Model, Replicas, RequestClass, Scenario, Slo, Version, Weighted
 from sim.service import Constant, Duration, Exponential, Law, Lognormal
 from sim.text import duration, number
@@ -44,6 +44,11 @@ class Made:
         notes = "\n".join(f"# - {note}" for note in self.notes)
         text = f"# {self.scenario.description}\n{notes}\n{specfile.write(self.scenario)}"
         write_whole(Path(path), text.encode())
+
+
+def scenario_from_journal(journal: str | Path) -> Made:
+    """The what-if scenario of a journal, all its files in order. Raises `InputError` where too little was seen."""
+    return scenario_of(observe(journal))
 
 
 def scenario_of(observed: Observed) -> Made:

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from itertools import islice, pairwise
 from math import inf
 from pathlib import Path
@@ -72,13 +73,18 @@ def tick_of(path: Path) -> float:
 def spec_of(header: Header) -> PolicySpec:
     """The policy that a header names. Raises `InputError` for one that this version does not know."""
     try:
-        spec: PolicySpec = TypeAdapter(PolicySpec).validate_python(dict(header.policy))
+        spec = _adapter().validate_python(dict(header.policy))
     except ValidationError as error:
         words = (
             f"policy {header.policy.get('kind')!r} of the journal cannot be read: {error.errors()[0]['msg'].lower()}"
         )
         raise InputError(f"{words}; poolwright {header.version} wrote it, or name another with --policy") from None
     return spec
+
+
+@cache
+def _adapter() -> "TypeAdapter[PolicySpec]":
+    return TypeAdapter(PolicySpec)
 
 
 def built(spec: PolicySpec, pools: Pools) -> Afresh:

@@ -40,7 +40,7 @@ COUNTED = {
 TOTALS = ("arrived", "started", "completed", "failed", "rejected", "abandoned")
 
 
-def recorded(journal: str | Path) -> Result:
+def read_journal(journal: str | Path) -> Result:
     """What a journal tells, as a result whose scenario is the one that `scenario_of` makes of it.
 
     Times come from the buckets of histograms and are as coarse as these. Raises `InputError` for what is no journal,
