@@ -194,7 +194,7 @@ class KubeApi:
 def refusal(answer: Answer) -> ApiError:
     """From a `Status` body, or what else came."""
     status = answer.body if isinstance(answer.body, dict) else {}
-    message = str(status.get("message") or answer.body or "no reason given")[:400]
+    message = str(status.get("message") or answer.body or "no reason given").strip()[:400]
     after = answer.headers.get("retry-after")
     if after is None:
         after = (status.get("details") or {}).get("retryAfterSeconds")

@@ -21,6 +21,8 @@ from live.transport import LostError
 from policies.histogram import Histogram
 from policies.observation import Flow, Observation, PoolReading, ReplicaReading
 
+LONGEST_AHEAD_S = 600.0
+"""So far a policy's time may be ahead of a clock that was set back; where it is set back further, time goes back."""
 GRAIN = 1024.0
 """Moments are whole parts of a second, in binary, so that differences of them are exact."""
 
@@ -125,6 +127,8 @@ class PrometheusSensor:
         self._edges: dict[str, float] = {}
         self._before: tuple[float, float] | None = None
         """The time that was told last, and what the steady clock said then."""
+        self._ahead_s = 0.0
+        """How far the time that is told is ahead of the clock."""
         self.problems: dict[str, str] = {}
         self.shown: Observation | None = None
         """What was read last."""
@@ -143,11 +147,14 @@ class PrometheusSensor:
         return 0.0 if self._before is None else self._clock.monotonic_s() - self._before[1]
 
     def _now_s(self) -> float:
-        """The time, which for a policy never goes back: after a jump back it goes on by the steady clock."""
+        """The time, which for a policy goes back only in great leaps: after a small one it goes on by the steady
+        clock."""
         steady_s = self._clock.monotonic_s()
-        now_s = self._clock.now_s()
+        wall_s = now_s = self._clock.now_s()
         if self._before is not None:
-            now_s = max(now_s, self._before[0] + steady_s - self._before[1])
+            steadily_s = self._before[0] + steady_s - self._before[1]
+            now_s = steadily_s if wall_s < steadily_s <= wall_s + LONGEST_AHEAD_S else wall_s
+        self._ahead_s = now_s - wall_s
         self._before = (_grained(now_s), steady_s)
         return self._before[0]
 
@@ -254,7 +261,8 @@ class PrometheusSensor:
         if PODS not in asked.subject.queries.labels.values() or not asked.gauges.get("age"):
             return False
         told = {name for (name,) in asked.gauges["age"]}
-        missing = [pod.name for pod in pods if _long_ready(pod, now_s - self._max_age_s) and pod.name not in told]
+        before_s = now_s - self._ahead_s - self._max_age_s
+        missing = [pod.name for pod in pods if _long_ready(pod, before_s) and pod.name not in told]
         if missing:
             self.problems[pool] = f"no metrics of {', '.join(missing)}, which is ready"
         return bool(missing)
@@ -266,12 +274,16 @@ class PrometheusSensor:
             ReplicaReading(
                 name=pod.name,
                 utilization=None if (pod.name,) not in busy else busy[pod.name,] / slots,
-                started_s=pod.started_s,
-                ready_since_s=pod.ready_since_s,
+                started_s=self._told(pod.started_s),
+                ready_since_s=self._told(pod.ready_since_s),
             )
             for pod in pods
             if pod.phase != "draining"
         )
+
+    def _told(self, moment_s: float | None) -> float | None:
+        """A moment of the cluster's in the time that is told."""
+        return None if moment_s is None else moment_s + self._ahead_s
 
 
 class Owners:

@@ -26,6 +26,8 @@ from policies.spec import STRICT, InnerFraction, Positive, PositiveSeconds
 
 LEAD = 5
 """A start-up time, and a tick, are cut into so many steps."""
+SCATTER = 0.0
+"""A start-up is taken to last its mean and this share of what its 95 % quantile is beyond."""
 STEPS = 12
 """So many steps are looked ahead."""
 SETTLED = 4
@@ -108,7 +110,8 @@ class PoolMpc:
 
     def __init__(self, spec: MpcSpec, traits: PoolTraits) -> None:
         self._spec, self._traits = spec, traits
-        self._lead_s = traits.startup_p95_s + spec.reaction_s
+        late_s = traits.startup_p95_s - traits.startup_s
+        self._lead_s = traits.startup_s + SCATTER * late_s + spec.reaction_s
         self.load = LoadHistory(self._lead_s / LEAD, LEAD)
         self._seen = Seen(traits, self.load, spec.response_s)
         self._plan: Plan | None = None
@@ -158,7 +161,7 @@ class PoolMpc:
 
     def _planned(self, now_s: float, reading: PoolReading) -> Reason:
         at = self._situation(now_s, reading)
-        price = self._price(at.service_s)
+        price = self._price(at)
         best = self._cheapest(at, price, reading.wanted or 0)
         words = f"load of {at.level:.3g} slots, {at.in_system:.0f} requests here: {best} cost least"
         return Reason(best, f"{words} over the next {STEPS * at.step_s:.0f} s at {price}")
@@ -181,7 +184,7 @@ class PoolMpc:
             service_scv=1.0 if self._traits.service_scv is None else self._traits.service_scv,
         )
 
-    def _price(self, service_s: float) -> Price:
+    def _price(self, at: Situation) -> Price:
         """What a late request costs.
 
         What serving it costs, over the share that may be late: at that price of one slot the best number of slots is
@@ -193,9 +196,12 @@ class PoolMpc:
         allowed = 1 - self._spec.quantile
         together = min(1.0, 0.5 / sqrt(max(self.load.mean, 1e-9)))
         ended, late = self._seen.ended
-        factor = ((late + PATIENCE) / (AIM * allowed * ended + PATIENCE)) ** FIRMNESS
+        # No number of replicas helps those whose service alone takes too long.
+        unavoidable = at.longer_than(self._spec.response_s)
+        aimed = AIM * max(allowed - unavoidable, allowed / 10) * ended
+        factor = ((max(late - unavoidable * ended, 0.0) + PATIENCE) / (aimed + PATIENCE)) ** FIRMNESS
         factor = min(max(factor, LEAST_FACTOR), GREATEST_FACTOR)
-        return LatePrice(self._spec.response_s, service_s / allowed * together * factor / self._traits.slots)
+        return LatePrice(self._spec.response_s, at.service_s / allowed * together * factor / self._traits.slots)
 
     def _cheapest(self, at: Situation, price: Price, wanted: int) -> int:
         # Who is here is served, however late.

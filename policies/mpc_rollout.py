@@ -9,18 +9,21 @@ have brought by then: what is decided now matters only until it can be decided a
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import gammaincinv
+from scipy.special import gammaincc, gammaincinv
 
 Singles = NDArray[np.float32]
 
 SHARES = np.array((1 / 6, 1 / 2, 5 / 6))
 """Service times are taken at these quantiles of a gamma law."""
+CONSTANT = 0.01
+"""Services of a smaller SCV take the same time."""
 MARGIN = 0.3
 """Square-root staffing of what a path wants later: load + margin * sqrt(load) slots."""
-FOLLOWING = 0.25
+FOLLOWING = 0.5
 """By how much, in a step, the level that reacting goes by moves towards the load."""
 LOGISTIC = 1.7
 """The logistic law of this scale is within 0.01 of the normal law (Johnson, Kotz and Balakrishnan 1995)."""
@@ -52,13 +55,15 @@ class Situation:
 
     def costs(self, replicas: NDArray[np.int_], price: "Price") -> NDArray[np.float64]:
         """Expected cost, in replica-seconds, of each of these numbers of replicas."""
-        chosen = replicas[:, None].astype(np.float32)
-        wanted = [np.broadcast_to(chosen, (len(replicas), len(self.weights)))]
-        wanted += [np.maximum(chosen, later) for later in self.reactions[1:]]
-        capacity = np.stack([self._capacity(wanted, step) for step in range(len(wanted))])
-        queue = self._queue(capacity)
-        paid = np.sum(wanted, axis=0) * np.float32(self.step_s)
-        return np.asarray((paid + price.of(self, capacity, queue)) @ self.weights, np.float64)
+        course = self._course(replicas[:, None].astype(np.float32))
+        paid = course.wanted.sum(axis=0) * np.float32(self.step_s)
+        return np.asarray((paid + price.of(self, course)) @ self.weights, np.float64)
+
+    def longer_than(self, time_s: float) -> float:
+        """The share of services that take longer than this, by their gamma law."""
+        if self.service_scv < CONSTANT:
+            return float(self.service_s > time_s)
+        return float(gammaincc(1 / self.service_scv, time_s / (self.service_s * self.service_scv)))
 
     def greatest(self) -> int:
         """More replicas than this are of no use on any path."""
@@ -66,52 +71,73 @@ class Situation:
         return int(max(most + 3 * sqrt(most), 1.2 * self.in_system) / self.slots) + 2
 
     @cached_property
-    def reactions(self) -> list[Singles]:
-        """(paths,) for each step: replicas that the load up to then wants."""
+    def _reactions(self) -> Singles:
+        """(steps, paths): slots that the load up to then wants."""
         level = np.full(len(self.weights), self.level, np.float32)
         found = []
         for offered in self.offered.T:
             found.append(level)
             level = level + np.float32(FOLLOWING) * (offered - level)
         levels = np.stack(found)
-        replicas = np.ceil((levels + MARGIN * np.sqrt(levels)) / self.slots - 1e-6)
-        return list(np.where(levels < 0.02, np.float32(0), replicas).astype(np.float32))
+        return np.where(levels < 0.02, np.float32(0), levels + np.float32(MARGIN) * np.sqrt(levels))
 
-    def _capacity(self, wanted: list[Singles], step: int) -> Singles:
-        """Slots in a step: what was wanted a start-up time ago, unless it is no longer wanted."""
-        if step < self.lead:
-            return np.minimum(wanted[0], self.ready[step]) * np.float32(self.slots)
-        return np.minimum(wanted[step - self.lead], wanted[step]) * np.float32(self.slots)
+    def _course(self, chosen: Singles) -> "Course":
+        """What becomes of each choice, (choices, 1), on each path."""
+        steps, shape = self.offered.shape[1], (len(chosen), len(self.weights))
+        wanted, capacity = np.empty((2, steps, *shape), np.float32)
+        mean, variance = np.empty((2, steps + 1, *shape), np.float32)
+        mean[0], variance[0] = self.in_system, 0
+        clearing = np.float32(self.service_s / (self.lead * self.step_s))
+        slots = np.float32(self.slots)
+        for step in range(steps):
+            wanted[step] = chosen
+            if step:
+                # Who reacts brings enough to work off what waits in the time that it takes.
+                waiting = np.maximum(mean[step] - capacity[step - 1], 0) * clearing
+                bare = np.ceil((self._reactions[step] + waiting) / slots - np.float32(1e-5))
+                np.maximum(chosen, bare, out=wanted[step])
+            if step < self.lead:
+                np.minimum(chosen, self.ready[step], out=capacity[step])
+            else:
+                np.minimum(wanted[step - self.lead], wanted[step], out=capacity[step])
+            capacity[step] *= slots
+            self._follow(self.offered.T[step], capacity[step], mean[step : step + 2], variance[step : step + 2])
+        return Course(wanted, capacity, mean, variance)
 
-    def _queue(self, capacity: Singles) -> tuple[Singles, Singles]:
-        """Mean and variance of the number in the system, (steps + 1, choices, paths) each.
+    def _follow(self, offered: Singles, slots: Singles, mean: Singles, variance: Singles) -> None:
+        """Mean and variance of the number in the system from one step, the first of two rows, to the next.
 
         The number is taken as normal, so that the mean of min(number, slots) and the pull on its variance are known
         (Gaussian closure: Massey and Pender 2013); over a step both are followed as linear.
         """
-        mean = np.empty((len(capacity) + 1, *capacity.shape[1:]), np.float32)
-        variance = np.empty_like(mean)
-        mean[0], variance[0] = self.in_system, 0
+        x, v = mean[0], variance[0]
         turnover = np.float32(self.step_s / self.service_s)
-        staying = np.exp(-turnover)
+        z, deviation = _standard(slots - x, v)
+        free = 1 / (1 + np.exp(-LOGISTIC * z))
+        waiting = deviation * np.maximum(np.exp(-z * z / 2) * np.float32(0.39894) - z * (1 - free), 0)
+        served = np.clip(x - waiting, 0, np.minimum(x, slots))
+        pull = np.maximum(free, np.float32(0.01)) * turnover
+        followed = x + (offered - served) * turnover * (1 - np.exp(-pull)) / pull
+        busy = x + (offered - slots) * turnover
+        idle = offered + (x - offered) * np.exp(-turnover)
+        np.maximum(np.maximum(busy, idle), np.maximum(followed, 0), out=mean[1])
+        kept = np.exp(-2 * pull)
         # The paths show how arrivals scatter from step to step; what scatters within a step comes on top.
         within = turnover / (1 + turnover)
-        for step, (offered, slots) in enumerate(zip(self.offered.T, capacity, strict=True)):
-            x, v = mean[step], variance[step]
-            z, deviation = _standard(slots - x, v)
-            free = 1 / (1 + np.exp(-LOGISTIC * z))
-            waiting = deviation * np.maximum(np.exp(-z * z / 2) * np.float32(0.39894) - z * (1 - free), 0)
-            served = np.clip(x - waiting, 0, np.minimum(x, slots))
-            pull = np.maximum(free, np.float32(0.01)) * turnover
-            followed = x + (offered - served) * turnover * (1 - np.exp(-pull)) / pull
-            busy = x + (offered - slots) * turnover
-            idle = offered + (x - offered) * staying
-            np.maximum(np.maximum(busy, idle), followed, out=mean[step + 1])
-            np.maximum(mean[step + 1], 0, out=mean[step + 1])
-            kept = np.exp(-2 * pull)
-            scatter = (offered * within + served * np.float32(self.service_scv)) * turnover
-            variance[step + 1] = v * kept + scatter * (1 - kept) / (2 * pull)
-        return mean, variance
+        scatter = (offered * within + served * np.float32(self.service_scv)) * turnover
+        variance[1] = v * kept + scatter * (1 - kept) / (2 * pull)
+
+
+class Course(NamedTuple):
+    """What becomes of several choices on several paths."""
+
+    wanted: Singles
+    """(steps, choices, paths): replicas."""
+    capacity: Singles
+    """(steps, choices, paths): slots."""
+    mean: Singles
+    """(steps + 1, choices, paths): of the number of requests in the system."""
+    variance: Singles
 
 
 def _standard(above: Singles, variance: Singles) -> tuple[Singles, Singles]:
@@ -130,15 +156,16 @@ class LatePrice:
     def __str__(self) -> str:
         return f"{self.replica_s:.3g} replica-seconds a late request"
 
-    def of(self, at: Situation, capacity: Singles, queue: tuple[Singles, Singles]) -> Singles:
+    def of(self, at: Situation, course: Course) -> Singles:
         """(choices, paths)"""
+        capacity = course.capacity
         turnover = np.float32(at.step_s / at.service_s)
         served = np.concatenate(
             (np.zeros((1, *capacity.shape[1:]), np.float32), np.cumsum(capacity * turnover, axis=0))
         )
         middles = np.arange(len(capacity)) + 0.5
         now = (served[1:] + served[:-1]) / 2
-        ahead, variance = ((known[1:] + known[:-1]) / 2 for known in queue)
+        ahead, variance = ((known[1:] + known[:-1]) / 2 for known in (course.mean, course.variance))
         late = np.zeros_like(ahead)
         late_now = np.zeros_like(ahead[0])
         for slack_s in (self.response_s - s for s in _services(at)):
@@ -164,11 +191,11 @@ class HoldingPrice:
     def __str__(self) -> str:
         return f"{self.replica_s:.3g} replica-seconds a request and second"
 
-    def of(self, at: Situation, capacity: Singles, queue: tuple[Singles, Singles]) -> Singles:
+    def of(self, at: Situation, course: Course) -> Singles:
         """(choices, paths); what is left at the end is cleared by the slots to spare then."""
-        present = queue[0][1:]
-        left = np.maximum(present[-1] - capacity[-1], 0)
-        spare = np.maximum(capacity[-1] - at.offered.T[-4:].mean(axis=0), np.float32(0.5))
+        present, capacity = course.mean[1:], course.capacity[-1]
+        left = np.maximum(present[-1] - capacity, 0)
+        spare = np.maximum(capacity - at.offered.T[-4:].mean(axis=0), np.float32(0.5))
         cleared = left * left / spare * np.float32(at.service_s / 2)
         return np.asarray((present.sum(axis=0) * np.float32(at.step_s) + cleared) * np.float32(self.replica_s))
 
@@ -177,7 +204,7 @@ Price = LatePrice | HoldingPrice
 
 
 def _services(at: Situation) -> list[float]:
-    if at.service_scv < 0.01:
+    if at.service_scv < CONSTANT:
         return [at.service_s] * len(SHARES)
     shape = 1 / at.service_scv
     return [float(at.service_s * q / shape) for q in gammaincinv(shape, SHARES)]

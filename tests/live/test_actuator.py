@@ -195,7 +195,7 @@ def test_after_one_lost_call_the_others_of_the_tick_are_not_tried() -> None:
     hand.world = World(
         lambda: Observation(0.0, dict.fromkeys(("m/v1", "m/v2"), PoolReading(wanted=3, age_s=1.0))),
         lambda: True,
-        {}.get,
+        lambda _: None,
     )
     actions = hand.apply(Decision(dict.fromkeys(("m/v1", "m/v2"), Reason(5, "as told"))))
     assert actions["m/v1"].after is None

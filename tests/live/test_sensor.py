@@ -281,14 +281,36 @@ def test_the_oldest_sample_dates_a_reading_but_that_of_a_replica_that_leaves() -
     assert reading(sensor).age_s == 0.0
 
 
-def test_a_clock_set_back_does_not_turn_time_back_for_a_policy() -> None:
+def test_a_clock_set_back_a_little_does_not_turn_time_back_for_a_policy() -> None:
     world = World()
     sensor = world.sensor()
     times = []
-    for time_s, wall_s in ((0.0, 1e6), (15.0, 1e6 - 3600.0), (30.0, 1e6 - 3600.0), (45.0, 1e6 + 100.0)):
+    for time_s, wall_s in ((0.0, 1e6), (15.0, 1e6 - 500.0), (30.0, 1e6 - 500.0), (45.0, 1e6 + 100.0)):
         world.clock.time_s, world.clock.wall_s = time_s, wall_s
         times.append(sensor.read().time_s - 1e6)
     assert times == [0.0, 15.0, 30.0, 145.0]
+
+
+def test_a_clock_set_back_far_is_believed_lest_a_schedule_is_kept_at_wrong_hours_for_ever() -> None:
+    world = World()
+    sensor = world.sensor()
+    times = []
+    for time_s, wall_s in ((0.0, 1e6), (15.0, 1e6 + 3600.0), (30.0, 1e6 + 3600.0), (45.0, 1e6)):
+        world.clock.time_s, world.clock.wall_s = time_s, wall_s
+        times.append(sensor.read().time_s - 1e6)
+    assert times == [0.0, 3615.0, 3630.0, 45.0]
+
+
+def test_a_replica_is_as_old_as_it_is_though_the_clock_was_set_back() -> None:
+    world = World()
+    sensor = world.sensor()
+    sensor.read()
+    world.clock.time_s, world.clock.wall_s = 30.0, 1e6 - 500.0
+    world.cluster.ready_since_s = world.clock.now_s() - 10.0
+    seen = sensor.read()
+    (replica, *_) = seen.pools["m/v1"].replicas or ()
+    assert replica.ready_since_s == seen.time_s - 10.0
+    assert sensor.problems == {}
 
 
 def test_a_ready_replica_that_tells_nothing_makes_the_others_no_whole() -> None:
