@@ -1,4 +1,4 @@
-"""The daemon's command line: `poolwright-live run`, `check`, `demo`."""
+"""The daemon's command line: `poolwright-live run`, `check`, `demo`, `manifests`."""
 
 import argparse
 import json
@@ -50,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     _run_parser(commands.add_parser("run", help="scale a cluster until stopped"))
     _check_parser(commands.add_parser("check", help="try everything that a configuration names, without acting"))
     _demo_parser(commands.add_parser("demo", help="see it scale a small cluster in this process"))
+    _manifests_parser(commands.add_parser("manifests", help="print what to apply to a cluster, without Helm"))
     return parser
 
 
@@ -83,6 +84,21 @@ def _demo_parser(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--journal", type=Path, metavar="FILE", help="keep its journal here")
     parser.add_argument("--port", type=int, default=0, metavar="N", help="of the status page (any that is free)")
     parser.set_defaults(command=_demo)
+
+
+def _manifests_parser(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("config", type=Path, help="a configuration file (YAML)")
+    parser.add_argument("--values", type=Path, metavar="FILE", help="values of the chart, as Helm takes them (YAML)")
+    parser.add_argument("--name", default="poolwright", help="of the release, and so of its objects (poolwright)")
+    parser.add_argument("--namespace", default="poolwright", metavar="NS", help="where the daemon runs (poolwright)")
+    parser.set_defaults(command=_manifests)
+
+
+def _manifests(chosen: argparse.Namespace) -> int:
+    from live.manifests import manifests
+
+    print(manifests(chosen.config, chosen.values, chosen.name, chosen.namespace), end="")
+    return 0
 
 
 def _run(chosen: argparse.Namespace) -> int:
