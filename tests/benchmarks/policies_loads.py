@@ -9,7 +9,7 @@ import sim
 from sim.mmpp import Mmpp, RateState
 from sim.scenario import Control, Model, Replicas, RequestClass, Scenario, Slo, Version
 from sim.service import Constant, Exponential, Lognormal
-from sim.traces import read_load_times, read_trace
+from sim.traces import Trace, read_load_times, read_trace
 from sim.traces.scenario import Assumptions, scenario_of, write_scenario
 
 HOUR_S, DAY_S = 3600.0, 86400.0
@@ -47,6 +47,8 @@ class Load:
     """What differs between replications, in words."""
     shaped: bool = False
     """Has a course that can be foreseen, so that the clairvoyant is the yardstick; else a burst."""
+    coarse: bool = False
+    """Takes so long that only some of the settings of the rivals are tried."""
     cheaper: float = 0.10
     """Where it is a burst: by this share cheaper than the cheapest rival, that is the aim."""
 
@@ -94,7 +96,7 @@ def gentd(traces: Path, folder: Path, extent: Extent) -> Load:
     scenario = _with(found, Slo(response_s=120.0, quantile=0.95), 15.0, Replicas(initial=1, at_least=0, at_most=12))
     scenario = replace(scenario, horizon_s=min(extent.gentd_s, found.horizon_s), warmup_s=0.0)
     chance = "requests recorded, one draw of start-ups and lost scrapes: no intervals"
-    return Load(name="gentd26", scenario=scenario, seeds=1, chance=chance)
+    return Load(name="gentd26", scenario=scenario, seeds=1, chance=chance, coarse=True)
 
 
 def mmpp(_traces: Path, _folder: Path, extent: Extent, startup_s: float) -> Load:
@@ -149,7 +151,11 @@ def _made(traces: Path, folder: Path, name: str, file: str, assumed: Assumptions
         if not (traces / each).is_file():
             raise AbsentError(f"no {traces / each}; give the folder with --traces")
     times = read_load_times(traces / starts) if starts else None
-    write_scenario(scenario_of(read_trace(traces / file), name, assumed, times), folder / f"{name}.yaml")
+    trace = read_trace(traces / file)
+    if isinstance(trace, Trace):
+        # No policy here asks for classes, and a reading of each takes its time.
+        trace = replace(trace, request_class=None)
+    write_scenario(scenario_of(trace, name, assumed, times), folder / f"{name}.yaml")
     return sim.load(folder / f"{name}.yaml")
 
 

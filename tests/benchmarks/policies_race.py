@@ -113,7 +113,7 @@ def frontier(of: Sequence[Point]) -> list[Point]:
 
 def raced(load: Load, jobs: int, progress: Progress, *, coarse: bool, yardstick: bool = True) -> Race:
     """Run it. With `yardstick` the plan of the clairvoyant is sought too, on loads with a shape."""
-    rivals = grid(load.scenario, coarse=coarse)
+    rivals = grid(load.scenario, coarse=coarse or load.coarse)
     ours: Specs = {CANDIDATE: candidate(load.scenario)}
     every = ours | {name: spec for specs in rivals.values() for name, spec in specs.items()}
     few = min(FEW, load.seeds)
