@@ -8,7 +8,7 @@ for bursts that come faster than replicas start, and counts on those that are st
 """
 
 from dataclasses import dataclass
-from math import ceil, sqrt
+from math import ceil, exp, sqrt
 from typing import Literal
 
 import numpy as np
@@ -113,6 +113,8 @@ class PoolMpc:
         late_s = traits.startup_p95_s - traits.startup_s
         self._lead_s = traits.startup_s + SCATTER * late_s + spec.reaction_s
         self.load = LoadHistory(self._lead_s / LEAD, LEAD)
+        scattered = traits.startup_p95_s >= 2 * traits.startup_s > 0
+        self._readied = 1 - exp(-self.load.bin_s / traits.startup_s) if scattered else None
         self._seen = Seen(traits, self.load, spec.response_s)
         self._plan: Plan | None = None
 
@@ -178,6 +180,7 @@ class PoolMpc:
             waited_s=self._seen.waited_s(now_s, flow),
             ready=self._seen.coming(now_s, _ready(reading), STEPS),
             lead=LEAD,
+            readied=self._readied,
             step_s=self.load.bin_s,
             slots=self._traits.slots,
             service_s=self._seen.service_s or 0.0,

@@ -23,7 +23,7 @@ CONSTANT = 0.01
 """Services of a smaller SCV take the same time."""
 MARGIN = 0.3
 """Square-root staffing of what a path wants later: load + margin * sqrt(load) slots."""
-FOLLOWING = 0.5
+FOLLOWING = 0.8
 """By how much, in a step, the level that reacting goes by moves towards the load."""
 LOGISTIC = 1.7
 """The logistic law of this scale is within 0.01 of the normal law (Johnson, Kotz and Balakrishnan 1995)."""
@@ -48,6 +48,8 @@ class Situation:
     """(steps,): replicas that are ready in each step if none are started or stopped from now on."""
     lead: int
     """Steps until a replica that is started now is ready."""
+    readied: float | None
+    """Where start-up times scatter like an exponential law: the share of those starting that are ready a step later."""
     step_s: float
     slots: int
     service_s: float
@@ -84,7 +86,7 @@ class Situation:
     def _course(self, chosen: Singles) -> "Course":
         """What becomes of each choice, (choices, 1), on each path."""
         steps, shape = self.offered.shape[1], (len(chosen), len(self.weights))
-        wanted, capacity = np.empty((2, steps, *shape), np.float32)
+        wanted, ready, capacity = np.empty((3, steps, *shape), np.float32)
         mean, variance = np.empty((2, steps + 1, *shape), np.float32)
         mean[0], variance[0] = self.in_system, 0
         clearing = np.float32(self.service_s / (self.lead * self.step_s))
@@ -96,13 +98,22 @@ class Situation:
                 waiting = np.maximum(mean[step] - capacity[step - 1], 0) * clearing
                 bare = np.ceil((self._reactions[step] + waiting) / slots - np.float32(1e-5))
                 np.maximum(chosen, bare, out=wanted[step])
-            if step < self.lead:
-                np.minimum(chosen, self.ready[step], out=capacity[step])
-            else:
-                np.minimum(wanted[step - self.lead], wanted[step], out=capacity[step])
-            capacity[step] *= slots
+            self._make_ready(step, wanted, ready)
+            np.multiply(ready[step], slots, out=capacity[step])
             self._follow(self.offered.T[step], capacity[step], mean[step : step + 2], variance[step : step + 2])
         return Course(wanted, capacity, mean, variance)
+
+    def _make_ready(self, step: int, wanted: Singles, ready: Singles) -> None:
+        """What is ready in a step of what is wanted now and was before."""
+        if step == 0:
+            np.minimum(wanted[0], self.ready[0], out=ready[0])
+        elif self.readied is not None:
+            starting = np.maximum(wanted[step - 1] - ready[step - 1], 0)
+            np.minimum(ready[step - 1] + starting * np.float32(self.readied), wanted[step], out=ready[step])
+        elif step < self.lead:
+            np.minimum(wanted[0], self.ready[step], out=ready[step])
+        else:
+            np.minimum(wanted[step - self.lead], wanted[step], out=ready[step])
 
     def _follow(self, offered: Singles, slots: Singles, mean: Singles, variance: Singles) -> None:
         """Mean and variance of the number in the system from one step, the first of two rows, to the next.
