@@ -110,7 +110,7 @@ def _traffic(observed: Observed, names: Mapping[tuple[str, str], str], notes: li
             yield RequestClass(
                 name=name,
                 model=model,
-                arrivals=_rates(arrived, observed.timeline.width_s),
+                arrivals=_rates(arrived, observed),
                 patience_s=_patience(flows, observed, name, notes),
             )
 
@@ -119,13 +119,16 @@ def _pools(observed: Observed, model: str) -> list[str]:
     return [name for name, pool in observed.pools.items() if pool.traits.model == model]
 
 
-def _rates(arrived: Floats, width_s: float) -> Piecewise:
+def _rates(arrived: Floats, observed: Observed) -> Piecewise:
     """Arrivals in each window as steps, of so many windows that chance hardly shows."""
     steps = int(np.clip(arrived.sum() // REQUESTS_A_RATE, 1, len(arrived)))
-    edges = np.linspace(0, len(arrived), steps + 1).round().astype(int)
-    sums = np.add.reduceat(arrived, edges[:-1])
-    rates = sums / (np.diff(edges) * width_s)
-    pairs = zip((edges[:-1] * width_s).tolist(), rates.tolist(), strict=True)
+    first = np.linspace(0, len(arrived), steps + 1).round().astype(int)
+    ends_s = observed.timeline.edges_s[first]
+    lengths_s = np.diff(ends_s)
+    # What was read last is as old as readings are; the last window had less time.
+    lengths_s[-1] = max(lengths_s[-1] - observed.age_s, lengths_s[-1] / 2)
+    rates = np.add.reduceat(arrived, first[:-1]) / lengths_s
+    pairs = zip(ends_s[:-1].tolist(), rates.tolist(), strict=True)
     return Piecewise(rates=tuple(RateFrom(from_s=round(t, 3), rate_per_s=rounded(rate)) for t, rate in pairs))
 
 
@@ -283,8 +286,6 @@ def _slo(config: Mapping[str, Any]) -> Slo | None:
 
 def _control(observed: Observed, notes: list[str]) -> Control:
     """The tick as it was; readings as old as they were in the mean, and never lost."""
-    tick_s = observed.timeline.tick_s
-    ages_s = np.concatenate([pool.gauges["age_s"] for pool in observed.pools.values()])
-    age_s = float(np.nanmedian(ages_s)) if not np.isnan(ages_s).all() else 0.0
+    tick_s, age_s = observed.timeline.tick_s, observed.age_s
     notes.append(f"readings are taken at each tick and seen {age_s:.3g} s later, as old as half of them were")
     return Control(tick_s=tick_s, scrape_s=tick_s, lag_s=rounded(age_s), loss=0.0)

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -35,13 +36,13 @@ COVERED = 0.99
 
 @dataclass(frozen=True, eq=False, slots=True)
 class Timeline:
-    """The turns of a journal, from time 0, cut into windows of equal length."""
+    """The turns of a journal, from time 0, cut into windows of a number of ticks; the last may be shorter."""
 
     begin_s: float
     """Of the first turn, as the journal has it."""
     times_s: Floats
     tick_s: float
-    windows: int
+    ticks_a_window: int
     whole: bool
     """Whether counters began with the journal; else its oldest files are gone."""
 
@@ -51,7 +52,17 @@ class Timeline:
 
     @property
     def width_s(self) -> float:
-        return self.end_s / self.windows
+        """Were windows no whole ticks, some would have one growth of counters more than others."""
+        return self.ticks_a_window * self.tick_s
+
+    @property
+    def windows(self) -> int:
+        return max(ceil(self.end_s / self.width_s * (1 - 1e-9)), 1)
+
+    @property
+    def edges_s(self) -> Floats:
+        """Of the windows."""
+        return np.minimum(np.arange(self.windows + 1) * self.width_s, self.end_s)
 
     @property
     def steps_s(self) -> Floats:
@@ -173,6 +184,12 @@ class Observed:
     decisions: Columns[DecisionRow]
     notes: tuple[str, ...] = field(default=())
 
+    @property
+    def age_s(self) -> float:
+        """Of half of the readings at most; 0 where nothing was ever read."""
+        ages_s = np.concatenate([pool.gauges["age_s"] for pool in self.pools.values()])
+        return 0.0 if np.isnan(ages_s).all() else float(np.nanmedian(ages_s))
+
     def flow(self, pool: str, request_class: str) -> FlowSeries | None:
         """The requests of a class, or of the pool where its model has none."""
         series = self.pools[pool]
@@ -242,10 +259,10 @@ def _timeline(path: Path) -> tuple[Timeline, int]:
     times_s = np.unique(times_s)
     if len(times_s) < 2:
         raise InputError(f"{path}: {len(times_s)} turns tell nothing of what happened between them; it takes two")
-    windows = min(max((len(times_s) - 1) // TICKS_A_WINDOW, 1), MOST_WINDOWS)
+    tick_s = tick_of(path)
+    ticks = max(ceil((times_s[-1] - times_s[0]) / tick_s / MOST_WINDOWS - 1e-9), TICKS_A_WINDOW)
     whole = [number for number, _ in rotated(path)][:1] in ([], [1])
-    timeline = Timeline(every[0], times_s - times_s[0], tick_of(path), windows, whole)
-    return timeline, len(every) - len(times_s)
+    return Timeline(every[0], times_s - times_s[0], tick_s, ticks, whole), len(every) - len(times_s)
 
 
 def _enter(turn: Turn, place: int, timeline: Timeline, series: Mapping[str, PoolSeries]) -> None:

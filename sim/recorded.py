@@ -76,8 +76,8 @@ def _run(observed: Observed, scenario: Scenario) -> Run:
     cells = _Cells(observed, scenario)
     windows = Windows(observed.timeline.end_s, Scopes(scenario).masks)
     windows.width_s = observed.timeline.width_s
-    for number in range(observed.timeline.windows):
-        windows.take(cells.harvest(number), observed.timeline.width_s * (number + 1))
+    for number, end_s in enumerate(observed.timeline.edges_s[1:].tolist()):
+        windows.take(cells.harvest(number), end_s)
     return Run(
         windows=windows.found,
         service=windows.service,

@@ -17,14 +17,14 @@ from sim.world import Engine, World
 def turns(scenario: Scenario, replication: int = 0, engine: Engine = "plane") -> Iterator[Turn]:
     """Every turn of one replication: what the policy saw, what it decided, what was done."""
     world = World(scenario, replication, engine, Keep(0.0, lambda _: None))
-    tick_s, last, ticks = scenario.control.tick_s, -1.0, 0
+    tick_s, last_s, tick = scenario.control.tick_s, -1.0, -1
     while world.env.now < scenario.horizon_s:
-        # The history keeps no more turns than these.
-        ticks += RECENT
-        world.run_through(min(ticks * tick_s, scenario.horizon_s))
+        # The history keeps no more turns than these; the first is at 0.
+        tick += RECENT
+        world.run_through(min(tick * tick_s, scenario.horizon_s))
         for turn in tuple(world.history.recent):
-            if turn.observation.time_s > last:
-                last = turn.observation.time_s
+            if turn.observation.time_s > last_s:
+                last_s = turn.observation.time_s
                 yield turn
 
 

@@ -1,6 +1,7 @@
 """A journal is put through its policy again: nothing differs, whatever befell the daemon; what was changed is found."""
 
 import json
+import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -21,6 +22,10 @@ from policies.testing import seen, traits
 from sim import cli
 from sim.recording import header, turns
 from sim.replaying import lines
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from twin_journal import Recorded, rush_per_s
 
 JOURNAL = Path(__file__).parent / "journals" / "assistant.jsonl"
 SCENARIO = """\
@@ -77,7 +82,7 @@ def test_what_the_daemon_decided_is_decided_again_across_its_restart() -> None:
 
 
 def test_ten_thousand_ticks_replay_without_a_difference(scenario: sim.Scenario, tmp_path: Path) -> None:
-    long = replace(scenario, horizon_s=10_000 * 15.0)
+    long = replace(scenario, horizon_s=9_999 * 15.0)
     assert sim.write_journal(long, tmp_path / "journal.jsonl") == 10_000
     found = sim.replay(tmp_path / "journal.jsonl")
     assert (found.ticks, found.differences, found.uncertain) == (10_000, (), ())
@@ -85,8 +90,6 @@ def test_ten_thousand_ticks_replay_without_a_difference(scenario: sim.Scenario, 
 
 @pytest.mark.slow
 def test_a_long_day_of_the_daemon_with_restarts_at_odd_times_replays_without_a_difference(tmp_path: Path) -> None:
-    from twin_journal import Recorded, rush_per_s
-
     world = Recorded(tmp_path / "journal.jsonl", lambda elapsed_s: rush_per_s(elapsed_s % 7200.0), tick_s=15.0)
     for length in (700, 1, 2, 33, 400, 1364):
         world.daemon(length)
@@ -115,7 +118,7 @@ def test_wherever_the_daemon_starts_anew_its_memory_comes_back(
     for cut in reversed(cuts):
         records.insert(cut, header(scenario))
     found = sim.replay(write(tmp_path / "j.jsonl", header(scenario), *records))
-    assert (found.ticks, found.differences, found.uncertain) == (480, (), ())
+    assert (found.ticks, found.differences, found.uncertain) == (481, (), ())
     assert found.starts == len([cut for cut in cuts if cut]) + 1
 
 
@@ -127,7 +130,7 @@ def test_files_that_follow_one_another_are_one_journal(
     write(older(path, 2), header(scenario), *simulated[200:300])
     write(path, header(scenario), *simulated[300:])
     found = sim.replay(path)
-    assert (found.ticks, found.starts, found.differences, found.uncertain) == (480, 1, (), ())
+    assert (found.ticks, found.starts, found.differences, found.uncertain) == (481, 1, (), ())
 
 
 def test_where_the_oldest_file_is_gone_the_policy_is_not_blamed_for_what_it_had_seen(
@@ -152,7 +155,7 @@ def test_turns_that_could_not_be_written_are_told_and_not_held_against_the_polic
     # The file was opened anew after the fault: the daemon went on.
     after = [header(scenario), Gap(30, "no space left on device"), *simulated[230:]]
     found = sim.replay(write(tmp_path / "j.jsonl", header(scenario), *simulated[:200], *after))
-    assert (found.ticks, found.starts, found.missing, found.differences) == (450, 1, 30, ())
+    assert (found.ticks, found.starts, found.missing, found.differences) == (451, 1, 30, ())
     silent = sim.replay(write(tmp_path / "k.jsonl", header(scenario), *simulated[:200], *simulated[230:]))
     assert len(silent.differences) == len(found.uncertain) > 0
 
@@ -220,6 +223,13 @@ def test_the_command_line_exits_with_1_where_something_differs(
     assert found["replica_hours"]["replayed"] == pytest.approx(22 * 159 * 45 / 3600)
 
 
+def test_a_run_writes_its_first_replication_s_journal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.yaml").write_text(SCENARIO.replace("7200", "600"))
+    assert cli.main(["run", str(tmp_path / "s.yaml"), "--journal", str(tmp_path / "j.jsonl"), "--json"]) == 0
+    assert "wrote 41 turns of the first replication" in capsys.readouterr().err
+    assert cli.main(["replay", str(tmp_path / "j.jsonl")]) == 0
+
+
 def test_people_are_told_when_in_utc_and_why() -> None:
     found = sim.replay(JOURNAL, FixedSpec(replicas={"v1": 16}))
     told = list(lines(found))
@@ -262,8 +272,8 @@ def test_the_journal_of_a_simulation_has_the_turns_that_the_result_has(
     decisions = sim.simulate(scenario).decisions
     targets = [turn.decision.reasons["m/v1"].final for turn in simulated if turn.decision.reasons]
     assert decisions["target"][decisions["wish"].notna()].tolist() == targets
-    assert [turn.observation.time_s for turn in islice(simulated, 3)] == [15.0, 30.0, 45.0]
-    assert len(simulated) == 480
+    assert [turn.observation.time_s for turn in islice(simulated, 3)] == [0.0, 15.0, 30.0]
+    assert len(simulated) == 481
 
 
 def test_a_spec_survives_its_header(scenario: sim.Scenario) -> None:
