@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass as checked
 from policies.decision import Decision, Reason
 from policies.mpc_load import LIBRARY, WINDOWS, LoadHistory
 from policies.mpc_rollout import HoldingPrice, LatePrice, Price, Situation
-from policies.mpc_seen import Seen
+from policies.mpc_seen import SERVED, Seen
 from policies.observation import Observation, PoolReading
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits
@@ -122,7 +122,7 @@ class PoolMpc:
         """The wish for the pool, or why it keeps what it has; planned anew where that is due or much has changed."""
         self._seen.see(now_s, reading)
         if reason := self._unknown(reading):
-            return reason
+            return self._woken(reading, reason)
         turn = int(now_s // (STEPS * self.load.bin_s))
         if self._plan is None or self._outdated(self._plan, reading, turn, due):
             self._plan = self._new_plan(now_s, reading, turn)
@@ -160,6 +160,14 @@ class PoolMpc:
         if len(self.load.offered) < SETTLED:
             return f"{len(self.load.offered)} of {SETTLED} intervals of {self.load.bin_s:.3g} s were seen"
         return None
+
+    def _woken(self, reading: PoolReading, unknown: str) -> Reason | str:
+        """One replica where none is wanted and somebody is here: without one nothing more would ever be known."""
+        here = (reading.total.queued or 0.0) + (reading.total.in_service or 0.0)
+        if reading.age_s is None or reading.wanted != 0 or not here:
+            return unknown
+        least = max(1, self._traits.at_least)
+        return Reason(least, f"{here:.0f} requests here and nobody to serve them; {unknown}")
 
     def _planned(self, now_s: float, reading: PoolReading) -> Reason:
         at = self._situation(now_s, reading)
@@ -227,7 +235,8 @@ class PoolMpc:
         """The wish, but no shrinking on little evidence."""
         seen_s = now_s - (now_s if self._seen.begin_s is None else self._seen.begin_s)
         if wish.wish < wanted and seen_s < max(EVIDENCE * self._spec.reaction_s, LEADS * self._lead_s):
-            return wish.limited("evidence", wanted, f"only {seen_s:.0f} s were seen")
+            held = max(wish.wish, min(wanted, self._traits.at_most))
+            return wish.limited("evidence", held, f"only {seen_s:.0f} s were seen")
         return wish
 
 
@@ -254,7 +263,7 @@ class Mpc:
 
     @property
     def memory_s(self) -> float:
-        bins = LIBRARY + int(WINDOWS[-1]) + STEPS
+        bins = LIBRARY + int(WINDOWS[-1]) + SERVED + STEPS
         return max((bins * pool.load.bin_s for pool in self.pools.values()), default=0.0)
 
     def decide(self, observation: Observation, /) -> Decision:

@@ -15,6 +15,8 @@ from policies.pool import PoolTraits
 
 SERVICES = 400
 """Mean service time is taken over so many last services."""
+SERVED = 1024
+"""And over no more than so many bins of load: what these were made of must be seen again after a restart."""
 BELIEVED = 30
 """The stated service time is worth as much as so many seen."""
 REMEMBERED = 256
@@ -62,7 +64,7 @@ class Seen:
         self.begin_s: float | None = None
         self._traits, self._response_s = traits, response_s
         kept_s = LIBRARY * load.bin_s
-        self._served, self._ended = Counted(load.bin_s, kept_s), Counted(load.bin_s, kept_s)
+        self._served, self._ended = Counted(load.bin_s, SERVED * load.bin_s), Counted(load.bin_s, kept_s)
         self._starting: deque[float] = deque()
         self._arrived: list[tuple[float, float]] = []
         self._taken_s: float | None = None
