@@ -92,7 +92,7 @@ class _Report:
             return
         began_s = monotonic()
         extent = _extent(chosen)
-        race = raced(load, chosen.jobs, _told, coarse=extent.coarse, yardstick=not chosen.no_clairvoyant)
+        race = raced(load, chosen.jobs, _told, extent.one_in, yardstick=not chosen.no_clairvoyant)
         self._races.append(race)
         _clear()
         self._console.print(table(race))
@@ -114,6 +114,8 @@ class _Report:
         self._console.print(words)
 
     def _write(self) -> None:
+        # A run that is broken off shows what it has found, in a file too.
+        self._console.file.flush()
         if self._out is None:
             return
         self._out.mkdir(parents=True, exist_ok=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from matplotlib.axes import Axes
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
-from policies_race import Point, Race, frontier, point, points
+from policies_race import Point, Race, frontier, point
 from policies_rivals import CANDIDATE
 
 from sim.comparison import CLAIRVOYANT
@@ -36,20 +36,20 @@ def draw(races: Sequence[Race], path: Path) -> None:
 
 def _panel(ax: Axes, race: Race) -> None:
     for colour, (rival, settings) in zip(PALETTE, race.rivals.items(), strict=False):
-        _cloud(ax, [p for p in points(race.wide) if p.setting in settings], rival, colour)
+        _cloud(ax, [race.placed[setting] for setting in settings], rival, colour)
     ours = point(race.final, CANDIDATE)
-    ax.plot([ours.hours], [_height(ours)], "*", color=INK, markersize=15, label=CANDIDATE, zorder=5)
+    ax.plot([ours.replicas], [_height(ours)], "*", color=INK, markersize=15, label=CANDIDATE, zorder=5)
     if race.yardstick is not None:
         plan = point(race.yardstick, CLAIRVOYANT)
-        ax.plot([plan.hours], [_height(plan)], "D", color=INK, markersize=6, label=CLAIRVOYANT, zorder=5)
+        ax.plot([plan.replicas], [_height(plan)], "D", color=INK, markersize=6, label=CLAIRVOYANT, zorder=5)
     ax.axhline(-log10(1 - race.load.slo.quantile), color=ALARM, linestyle="--", linewidth=1.2, zorder=1)
     _axes(ax, race)
 
 
 def _cloud(ax: Axes, settings: Sequence[Point], rival: str, colour: str) -> None:
     best = frontier(settings)
-    ax.plot([p.hours for p in settings], [_height(p) for p in settings], ".", color=colour, markersize=4, alpha=0.5)
-    ax.plot([p.hours for p in best], [_height(p) for p in best], "-", color=colour, linewidth=1.3, label=rival)
+    ax.plot([p.replicas for p in settings], [_height(p) for p in settings], ".", color=colour, markersize=4, alpha=0.5)
+    ax.plot([p.replicas for p in best], [_height(p) for p in best], "-", color=colour, linewidth=1.3, label=rival)
 
 
 def _height(p: Point) -> float:
@@ -60,7 +60,7 @@ def _height(p: Point) -> float:
 def _axes(ax: Axes, race: Race) -> None:
     slo = race.load.slo
     ax.set_title(f"{race.load.name}: {slo.quantile:.0%} within {slo.response_s:g} s", fontsize=9.5)
-    ax.set_xlabel("replica-hours of a run")
+    ax.set_xlabel("replicas paid for, in the mean")
     ax.set_ylabel("answered in time")
     ax.set_ylim(-log10(WORST), -log10(LEAST) + 0.1)
     ax.set_xlim(*_span(race))
@@ -71,6 +71,6 @@ def _axes(ax: Axes, race: Race) -> None:
 
 def _span(race: Race) -> tuple[float, float]:
     """From the cheapest that is shown to well beyond those that meet the objective."""
-    near = [point(race.final, setting).hours for setting in (CANDIDATE, *race.best.values())]
-    shown = [p.hours for p in points(race.wide) if 1 - p.attainment < WORST] + near
+    near = [point(race.final, setting).replicas for setting in (CANDIDATE, *race.best.values())]
+    shown = [p.replicas for p in race.placed.values() if 1 - p.attainment < WORST] + near
     return 0.9 * min(shown), min(1.02 * max(shown), DEAREST * max(near))

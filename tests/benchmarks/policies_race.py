@@ -1,7 +1,7 @@
 """The race on one load: all settings on few seeds, the best of each rival and the candidate on all of them."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from math import isnan
 
@@ -18,7 +18,7 @@ FEW = 2
 """Seeds on which all settings are tried."""
 NEAR = 0.3
 """A setting that misses by this share of what may be late, on few seeds, may meet the objective on all."""
-FINALISTS = 3
+FINALISTS = 2
 """Of each rival."""
 YARDSTICK_SEEDS = 3
 """The plan of one who knows the future takes long to find."""
@@ -26,15 +26,15 @@ YARDSTICK_SEEDS = 3
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """Where a setting lies: the share in time, and replica-hours."""
+    """Where a setting lies: the share in time, and the replicas that are paid for, in the mean."""
 
     setting: str
     attainment: float
-    hours: float
+    replicas: float
 
     def beats(self, other: "Point") -> bool:
         """No fewer in time, for less."""
-        return self.attainment >= other.attainment and self.hours < other.hours
+        return self.attainment >= other.attainment and self.replicas < other.replicas
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +43,7 @@ class Race:
     rivals: Mapping[str, Sequence[str]]
     """Rival -> its settings."""
     wide: Comparison
-    """The candidate and all settings, on few seeds."""
+    """The candidate and all settings, on few seeds, on the first part of the horizon where the load says so."""
     final: Comparison
     """The candidate and the finalists, on all seeds; the same where those are no more."""
     yardstick: Comparison | None
@@ -57,27 +57,29 @@ class Race:
         for rival, settings in self.rivals.items():
             met = [p for p in points(self.final) if p.setting in settings and p.attainment >= self.load.slo.quantile]
             if met:
-                found[rival] = min(met, key=lambda p: (p.hours, -p.attainment)).setting
+                found[rival] = min(met, key=lambda p: (p.replicas, -p.attainment)).setting
         return found
 
     @property
     def cheapest(self) -> str | None:
         """The cheapest of the best."""
-        hours = {p.setting: p.hours for p in points(self.final)}
+        hours = {p.setting: p.replicas for p in points(self.final)}
         return min(self.best.values(), key=lambda setting: hours[setting], default=None)
 
     @property
     def meets(self) -> bool:
         return point(self.final, CANDIDATE).attainment >= self.load.slo.quantile
 
+    @property
+    def placed(self) -> dict[str, Point]:
+        """Every setting, on all seeds where it got so far."""
+        return {p.setting: p for p in (*points(self.wide), *points(self.final))}
+
     def beaten_by(self, rival: str) -> list[Point]:
         """The rival's settings with no fewer in time for less; on all seeds, where they got so far."""
-        late = {p.setting: p for p in points(self.final)}
+        places = ((self.placed[setting], setting in self.final.figures) for setting in self.rivals[rival])
         ours = {True: point(self.final, CANDIDATE), False: point(self.wide, CANDIDATE)}
-        places = [
-            (p.setting in late, late.get(p.setting, p)) for p in points(self.wide) if p.setting in self.rivals[rival]
-        ]
-        return [p for on_all, p in places if p.beats(ours[on_all])]
+        return [p for p, on_all in places if p.beats(ours[on_all])]
 
     def against(self, setting: str) -> Estimate:
         """The candidate's replica-hours less the setting's, as a share of those."""
@@ -98,12 +100,13 @@ def points(comparison: Comparison) -> list[Point]:
 
 def point(comparison: Comparison, setting: str) -> Point:
     found = comparison.figures[setting]
-    return Point(setting, found["slo_attainment"].value, found["replica_hours"].value)
+    hours = comparison.scenario.horizon_s / 3600
+    return Point(setting, found["slo_attainment"].value, found["replica_hours"].value / hours)
 
 
 def frontier(of: Sequence[Point]) -> list[Point]:
     """Those to which no other is both cheaper and better, the cheapest first."""
-    known = sorted((p for p in of if not isnan(p.attainment)), key=lambda p: (p.hours, -p.attainment))
+    known = sorted((p for p in of if not isnan(p.attainment)), key=lambda p: (p.replicas, -p.attainment))
     kept: list[Point] = []
     for p in known:
         if not kept or p.attainment > kept[-1].attainment:
@@ -111,13 +114,14 @@ def frontier(of: Sequence[Point]) -> list[Point]:
     return kept
 
 
-def raced(load: Load, jobs: int, progress: Progress, *, coarse: bool, yardstick: bool = True) -> Race:
+def raced(load: Load, jobs: int, progress: Progress, one_in: int, *, yardstick: bool) -> Race:
     """Run it. With `yardstick` the plan of the clairvoyant is sought too, on loads with a shape."""
-    rivals = grid(load.scenario, coarse=coarse or load.coarse)
+    rivals = grid(load.scenario, one_in)
     ours: Specs = {CANDIDATE: candidate(load.scenario)}
     every = ours | {name: spec for specs in rivals.values() for name, spec in specs.items()}
     few = min(FEW, load.seeds)
-    wide = sim.compare(load.scenario, every, replications=few, jobs=jobs, progress=progress)
+    short = replace(load.scenario, horizon_s=load.first * load.scenario.horizon_s)
+    wide = sim.compare(short, every, replications=few, jobs=jobs, progress=progress)
     names = {rival: list(specs) for rival, specs in rivals.items()}
     final = wide
     if load.seeds > few:
@@ -131,12 +135,12 @@ def _finalists(load: Load, rivals: Mapping[str, Sequence[str]], wide: Comparison
     """The cheapest of each rival that met the objective, or nearly, and those that beat the candidate by most."""
     asked, ours = load.slo.quantile, point(wide, CANDIDATE)
     for settings in rivals.values():
-        mine = sorted((p for p in points(wide) if p.setting in settings), key=lambda p: p.hours)
+        mine = sorted((p for p in points(wide) if p.setting in settings), key=lambda p: p.replicas)
         met = [p for p in mine if p.attainment >= asked][:FINALISTS]
         near = [
             p
             for p in mine
-            if asked - NEAR * (1 - asked) <= p.attainment < asked and (not met or p.hours < met[0].hours)
+            if asked - NEAR * (1 - asked) <= p.attainment < asked and (not met or p.replicas < met[0].replicas)
         ]
         better = [p for p in frontier(mine) if p.beats(ours)]
         # Where none comes near, the one that comes nearest is shown.

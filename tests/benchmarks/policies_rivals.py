@@ -22,8 +22,6 @@ from sim.scenario import Control, Scenario
 CANDIDATE = "mpc"
 NEAR = 6
 """Fixed pools are tried with so many replicas more and fewer than the objective needs."""
-COARSE = 3
-"""Where the grid is to be coarse, one setting of so many is tried."""
 RARELY_S = 3600.0
 EXACT = ("fcfs", "fixed")
 """Rivals of few settings."""
@@ -59,12 +57,13 @@ def kpa(_: Scenario) -> Specs:
 
 def ray_serve(_: Scenario) -> Specs:
     """Ongoing requests aimed at, and both delays."""
-    grid = product((0.3, 0.45, 0.6, 0.8, 1.0, 1.5, 2.0), (0.0, 30.0), (60.0, 600.0, 3600.0))
+    delays_s = ((0.0, 60.0), (0.0, 600.0), (30.0, 600.0), (0.0, 3600.0))
+    grid = product((0.3, 0.45, 0.6, 0.8, 1.0, 1.5, 2.0), delays_s)
     return {
         f"ray_serve {n:g} +{up:g} s -{down:g} s": RayServeSpec(
             target_ongoing_requests=n, upscale_delay_s=up, downscale_delay_s=down
         )
-        for n, up, down in grid
+        for n, (up, down) in grid
     }
 
 
@@ -154,10 +153,7 @@ RIVALS: Mapping[str, Callable[[Scenario], Specs]] = {
 }
 
 
-def grid(scenario: Scenario, *, coarse: bool) -> dict[str, Specs]:
-    """Rival -> its settings; one in three where it is to be coarse."""
+def grid(scenario: Scenario, one_in: int) -> dict[str, Specs]:
+    """Rival -> its settings, one in so many of them; of fcfs and fixed all."""
     found = {rival: settings(scenario) for rival, settings in RIVALS.items()}
-    return {
-        rival: dict(list(specs.items())[:: COARSE if coarse and rival not in EXACT else 1])
-        for rival, specs in found.items()
-    }
+    return {rival: dict(list(specs.items())[:: 1 if rival in EXACT else one_in]) for rival, specs in found.items()}

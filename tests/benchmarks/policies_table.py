@@ -67,7 +67,7 @@ def _nearest(race: Race, rival: str) -> str:
 
 
 def _beaten(better: list[Point]) -> str:
-    shown = "; ".join(f"{p.setting} ({p.attainment:.2%}, {p.hours:.4g})" for p in frontier(better)[:SHOWN])
+    shown = "; ".join(f"{p.setting} ({p.attainment:.2%}, {p.replicas:.4g})" for p in frontier(better)[:SHOWN])
     return f"[red]{len(better)}[/]: {shown}" if better else "[green]none[/]"
 
 
