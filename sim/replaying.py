@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from policies.catalog import PolicySpec
 from policies.decision import Decision, Reason
 from policies.journal import Gap, Header, rotated
 from policies.loop import Turn
-from policies.observation import Observation
+from policies.observation import Observation, PoolReading
 from policies.pool import Pools, PoolTraits
 from sim.journal import LONGEST_TICKS, Entry, built, entries, headers, moment, spec_of, tick_of
 from sim.text import number, usd
@@ -100,7 +100,8 @@ class Replay:
 def replay(journal: str | Path, policy: PolicySpec | str | Path | None = None) -> Replay:
     """Feed every observation of a journal, all its files in order, to its own policy, or to another (a spec or a file).
 
-    Its own starts anew where the daemon did, and is given the memory that the daemon gave it. Raises `InputError` for
+    Its own starts anew where the daemon did, and is given the memory that the daemon gave it. Another sees as many
+    replicas as it would have, where it would have other ones, and requests as they were seen. Raises `InputError` for
     what is no journal, and for a policy that cannot decide on its pools.
     """
     path = Path(journal)
@@ -177,11 +178,23 @@ class _Replayed:
         policy = self._start() if self._must_start or self._may_start else self._policy
         assert policy is not None
         self._last(turn.observation.time_s)
-        decision = decided(policy, turn.observation)
-        certain = self._memory.see(turn.observation, policy.memory_s)
+        shown = self._as_followed(turn.observation) if self._other else turn.observation
+        decision = decided(policy, shown)
+        certain = self._memory.see(shown, policy.memory_s)
         self._recorded.decide(turn.observation, turn.decision)
         self._replayed.decide(turn.observation, decision)
         self._found += ((certain, difference) for difference in self._differences(turn, decision))
+
+    def _as_followed(self, observation: Observation) -> Observation:
+        """With as many replicas more, or fewer, as the other policy wanted: it must not be held to what it never had.
+
+        They are taken to be ready; what requests would have met is not known, and stays as it was seen.
+        """
+        pools = {
+            pool: _with_more(reading, (self._replayed.wanted.get(pool) or 0) - (self._recorded.wanted.get(pool) or 0))
+            for pool, reading in observation.pools.items()
+        }
+        return replace(observation, pools=pools)
 
     def _start(self) -> Afresh:
         assert self._header is not None
@@ -277,6 +290,13 @@ def decided(policy: Afresh, observation: Observation) -> Decision:
         return Decision(kept=dict.fromkeys(observation.pools, f"the policy failed: {words}"))
 
 
+def _with_more(reading: PoolReading, replicas: int) -> PoolReading:
+    if not replicas:
+        return reading
+    wanted, ready = (None if n is None else max(n + replicas, 0) for n in (reading.wanted, reading.ready))
+    return replace(reading, wanted=wanted, ready=ready)
+
+
 def _decides_otherwise(before: Header, after: Header) -> bool:
     return before.policy != after.policy or before.pools != after.pools
 
@@ -338,6 +358,6 @@ def _bills(found: Replay) -> Iterator[str]:
         f"cost: {usd(before.cost_usd)} -> {usd(after.cost_usd)}"
     )
     yield (
-        "what was seen had come of the recorded decisions: how requests would have fared under others, "
+        "requests are as they were seen under the recorded decisions: how they would have fared under others, "
         "`poolwright scenario-from-journal` and `compare` tell"
     )

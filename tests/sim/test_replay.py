@@ -187,6 +187,20 @@ def test_another_policy_shows_what_it_would_have_wanted_and_what_that_costs(tmp_
     assert (found.replayed.replica_hours, found.replayed.cost_usd) == pytest.approx((7.0, 14.0))
 
 
+def test_another_policy_sees_the_replicas_that_it_would_have_had(
+    scenario: sim.Scenario, simulated: list[Turn], tmp_path: Path
+) -> None:
+    assert isinstance(scenario.policy, StabilizedSpec)
+    patient = replace(scenario.policy, shrink_s=900.0)
+    path = write(tmp_path / "j.jsonl", header(scenario), *simulated)
+    found = sim.replay(path, patient)
+    own, other = (sim.simulate(replace(scenario, policy=p)).figures.overall.cost for p in (scenario.policy, patient))
+    assert found.recorded.cost_usd == pytest.approx(own, rel=0.02)
+    assert found.replayed.cost_usd / found.recorded.cost_usd == pytest.approx(other / own, abs=0.03)
+    # The same policy, given by name, is another one only in name.
+    assert sim.replay(path, scenario.policy).differences == ()
+
+
 def test_a_policy_that_wants_the_same_in_other_words_does_not_differ(tmp_path: Path) -> None:
     path = write(tmp_path / "j.jsonl", head(), *wanting([4] * 3))
     assert sim.replay(path, FixedSpec(replicas={"v1": 4})).differences == ()
@@ -234,7 +248,7 @@ def test_people_are_told_when_in_utc_and_why() -> None:
     found = sim.replay(JOURNAL, FixedSpec(replicas={"v1": 16}))
     told = list(lines(found))
     assert told[2].startswith("  2023-11-14 22:1")
-    assert told[-1].startswith("what was seen had come of the recorded decisions")
+    assert told[-1].startswith("requests are as they were seen under the recorded decisions")
     assert any("and " in line and "more; --json tells all" in line for line in told)
 
 
