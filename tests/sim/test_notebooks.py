@@ -133,7 +133,7 @@ def test_links_lead_to_files_that_are_there(path: Path) -> None:
 
 
 def test_notebooks_are_read_in_the_order_of_their_numbers() -> None:
-    assert [path.name[:3] for path in NOTEBOOKS] == ["01-", "02-", "03-"]
+    assert [path.name[:3] for path in NOTEBOOKS] == ["01-", "02-", "03-", "04-"]
 
 
 def test_a_result_says_in_a_line_what_it_is() -> None:
