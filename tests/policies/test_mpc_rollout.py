@@ -33,6 +33,7 @@ def situation(offered: NDArray[np.float64], ready: int, lead: int = LEAD, **know
         "waited_s": 0.0,
         "ready": np.full(steps, ready, np.float32),
         "lead": lead,
+        "readied": None,
         "step_s": SERVICE_S,
         "slots": 1,
         "service_s": SERVICE_S,
@@ -204,6 +205,14 @@ def test_a_replica_started_now_helps_after_a_start_up_time_and_no_sooner() -> No
     quick = replace(soon, lead=1)
     quick_few, quick_many = (late(replace(quick, ready=np.full(12, 4, np.float32)), n) for n in (4, 40))
     assert quick_many < 0.5 * quick_few
+
+
+def test_where_start_ups_scatter_some_replicas_come_sooner_and_some_later() -> None:
+    burst = np.zeros((1, 12))
+    burst[0, 1:3] = 20.0
+    none = situation(burst, ready=4, level=0.1, lead=11)
+    shares = [late(replace(none, readied=share), 40) for share in (0.01, 0.1, 0.5)]
+    assert late(none, 40) > shares[0] > shares[1] > shares[2]
 
 
 def test_one_replica_less_is_one_less_from_now_on() -> None:
