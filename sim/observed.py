@@ -62,7 +62,8 @@ class Timeline:
     @property
     def edges_s(self) -> Floats:
         """Of the windows."""
-        return np.minimum(np.arange(self.windows + 1) * self.width_s, self.end_s)
+        edges_s: Floats = np.minimum(np.arange(self.windows + 1) * self.width_s, self.end_s)
+        return edges_s
 
     @property
     def steps_s(self) -> Floats:
