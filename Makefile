@@ -42,6 +42,9 @@ bench-policies: .venv/made ## which policy is best, on traces and bursts, agains
 notebooks: .venv/made-notebook ## open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks
 
+bench-live: .venv/made-test ## how long a tick of the daemon takes with 1,000 targets
+	$(BIN)/python tests/benchmarks/live_tick.py
+
 check: .venv/made-test ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .

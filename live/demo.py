@@ -3,10 +3,13 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Timer
 from typing import TextIO
+
+import numpy as np
 
 from live.assembly import Assembly, assemble
 from live.config import Bounds, Config, JournalSpec, LeaseSpec, Slo, Target, Telemetry
@@ -15,7 +18,7 @@ from live.config import Prometheus as PrometheusSpec
 from live.connect import HttpTransport, KubeTransport
 from live.daemon import background, stopped_by_signals
 from live.status import duration
-from live.twin.clock import FastClock
+from live.twin.clock import FastClock, VirtualClock
 from live.twin.cluster import Twin
 from live.twin.load import Workload
 from live.twin.server import served
@@ -30,6 +33,8 @@ SHARES = {"v1": 0.8, "v2": 0.2}
 QUIET_PER_S, BUSY_PER_S = 1.5, 9.0
 RUSH_S = (150.0, 990.0)
 """When more requests begin to come, and when they have ceased."""
+CYCLE_S = 1800.0
+"""The next rush begins as long after that in a recording."""
 RAMP_S = 240.0
 """How long they take to become most."""
 SERVICE_S, SLOTS, STARTUP_S = 2.0, 2, 40.0
@@ -84,6 +89,29 @@ def run(seconds: float, journal: Path | None, port: int, out: TextIO = sys.stdou
         finally:
             assembly.close()
         _part(assembly, journal, out)
+
+
+def record(journal: Path, ticks: int, seed: int = 0) -> None:
+    """Journal so many ticks of the same daemon on the same cluster, as fast as the machine can; the rush hour comes
+    again each half hour. Raises `InputError`."""
+    clock = VirtualClock()
+    twin = Twin(clock, np.random.default_rng(seed), scrape_s=5.0)
+    for version, share in SHARES.items():
+        workload = _workload(version, share)
+        twin.add(replace(workload, rate_per_s=_repeated(workload.rate_per_s)))
+    chosen = config(journal, "http://twin", 0)
+    assembly = assemble(chosen, twin.transport(), twin.prometheus_transport(), clock)
+    try:
+        for _ in range(ticks):
+            assembly.step()
+            assembly.daemon.turn()
+            clock.wait(chosen.tick_s)
+    finally:
+        assembly.close()
+
+
+def _repeated(rate: Callable[[float], float]) -> Callable[[float], float]:
+    return lambda elapsed_s: rate(elapsed_s % CYCLE_S)
 
 
 def _operate(assembly: Assembly, clock: FastClock, seconds: float, out: TextIO) -> None:

@@ -14,6 +14,8 @@ from live.board import Board
 from live.clock import WallClock
 from live.config import Bounds, Config, JournalSpec, LeaseSpec, Prometheus, Slo, Target
 from live.daemon import Daemon, background
+from live.demo import config as demo_config
+from live.demo import record
 from live.tally import Tally
 from live.twin.clock import VirtualClock
 from live.twin.cluster import Twin
@@ -124,6 +126,16 @@ def test_the_journal_replays_without_a_difference_across_a_restart(world: World,
     recorded = turns(tmp_path / "a.jsonl")
     assert len(recorded) == 40
     assert [policy.decide(turn.observation) for turn in recorded] == [turn.decision for turn in recorded]
+
+
+def test_a_recording_replays_without_a_difference(tmp_path: Path) -> None:
+    path = tmp_path / "recorded.jsonl"
+    record(path, 200)
+    chosen = demo_config(path, "http://twin", 0)
+    policy, recorded = Afresh.of(chosen.policy, chosen.pools), turns(path)
+    assert len(recorded) == 200
+    assert [policy.decide(turn.observation) for turn in recorded] == [turn.decision for turn in recorded]
+    assert sum(bool(turn.actions) for turn in recorded) > 10
 
 
 def test_each_start_says_in_the_journal_under_which_policy(world: World, tmp_path: Path) -> None:
