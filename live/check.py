@@ -146,16 +146,23 @@ def _owners(
 
 
 def _queries(config: Config, api: PrometheusApi) -> Iterator[Finding]:
-    """Each query that a tick puts, with some of what it says."""
-    for batch in batches(subjects_of(config)):
-        for name, expression in batch.expressions():
+    """Each query that a tick puts, with some of what it says; where one is not answered, nor are the others."""
+    asked = [query for batch in batches(subjects_of(config)) for query in batch.expressions()]
+    for i, (name, expression) in enumerate(asked):
+        try:
             yield _asked(name, expression, api)
+        except LostError as error:
+            left = len(asked) - i - 1
+            rest = f"; the {left} queries after it were not tried" if left else ""
+            yield Finding("fault", "queries", name, f"no answer{rest}: {error}")
+            return
 
 
 def _asked(name: str, expression: str, api: PrometheusApi) -> Finding:
+    """Raises `LostError`."""
     try:
         vector = api.query(expression)
-    except (LostError, QueryError) as error:
+    except QueryError as error:
         return Finding("fault", "queries", name, f"{error}; asked: {expression}")
     if not vector.samples:
         return Finding("warning", "queries", name, f"no series; asked: {expression}")

@@ -77,11 +77,12 @@ def test_metrics_that_do_not_come_are_a_fault_only_where_the_policy_needs_them()
     assert "the policy fcfs needs it" in faulty[0]
 
 
-def test_a_prometheus_that_is_down_is_said_for_each_query_and_the_cluster_is_looked_at_all_the_same() -> None:
+def test_a_prometheus_that_is_down_is_one_fault_and_the_cluster_is_looked_at_all_the_same() -> None:
     world = World()
     world.twin.queries.rules = [Rule(faults.Lost())]
     found = world.check()
-    assert {f.about for f in found if f.level == "fault"} == {"queries"}
+    (fault,) = told(found, "fault")
+    assert fault.startswith("queries: age: no answer; the 15 queries after it were not tried: ")
     assert any(f.about == "targets" and f.level == "ok" for f in found)
 
 

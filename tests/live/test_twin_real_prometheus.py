@@ -4,7 +4,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,13 @@ from typing import Any
 import numpy as np
 import pytest
 
+from live.config import Bounds, Cluster, Config, JournalSpec, Prometheus, Target
 from live.connect import HttpTransport
+from live.informer import Informer
+from live.kube import KubeApi, refs
 from live.presets import PRESETS
-from live.prometheus import Subject, batches
+from live.prometheus import PrometheusApi, Subject, batches
+from live.sensor import PrometheusSensor
 from live.transport import LostError, Transport
 from live.twin.clock import VirtualClock
 from live.twin.cluster import Twin
@@ -22,6 +26,8 @@ from live.twin.exporter import Exporter, scrape
 from live.twin.front import Front
 from live.twin.load import Workload
 from live.twin.server import served
+from policies.fcfs import FcfsSpec
+from policies.observation import PoolReading
 
 CONFIG = """
 scrape_configs:
@@ -46,6 +52,7 @@ def still_twin() -> Twin:
 
 @dataclass(frozen=True)
 class Both:
+    twin: Twin
     fake: Transport
     real: Transport
 
@@ -68,7 +75,7 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Both]:
             _wait_for_samples(real, folder / "log")
             for queue in twin.loads.values():
                 scrape(twin.prometheus.series, queue, twin.styles, twin.clock.true_s())
-            yield Both(twin.prometheus_transport(), real)
+            yield Both(twin, twin.prometheus_transport(), real)
             real.pool.clear()
         finally:
             process.terminate()
@@ -139,3 +146,28 @@ def test_what_cannot_be_read_is_refused_alike(both: Both, query: str) -> None:
     answers: list[Any] = [server.send("GET", "/api/v1/query", {"query": query}) for server in (both.fake, both.real)]
     assert [answer.status for answer in answers] == [400, 400]
     assert {(answer.body["status"], answer.body["errorType"]) for answer in answers} == {("error", "bad_data")}
+
+
+def observed(both: Both, prometheus: Transport) -> Mapping[str, PoolReading]:
+    targets = (
+        Target(model="m", version=name, name=name, replicas=Bounds(at_most=9), service_s=1.0) for name in ("one", "two")
+    )
+    config = Config(
+        cluster=Cluster(namespace="models"),
+        prometheus=Prometheus(url="http://p"),
+        journal=JournalSpec(path="j"),
+        targets=tuple(targets),
+        policy=FcfsSpec(wait_s=1.0),
+    )
+    kube, clock = KubeApi(both.twin.transport()), both.twin.clock
+    informer = Informer(kube, refs(config, kube), clock, 60.0)
+    informer.step()
+    return PrometheusSensor(config, PrometheusApi(prometheus), informer, clock).read().pools
+
+
+def test_the_sensor_sees_the_same_requests_in_both(both: Both) -> None:
+    fake, real = (observed(both, server) for server in (both.fake, both.real))
+    assert [pool.ready for pool in real.values()] == [3, 3]
+    assert {name: pool.total for name, pool in real.items()} == {name: pool.total for name, pool in fake.items()}
+    assert all(pool.total.in_service is not None and pool.total.response_s is not None for pool in real.values())
+    assert all(pool.age_s is not None and pool.age_s < 10.0 for pool in real.values())
