@@ -67,6 +67,9 @@ class LoadHistory:
     _edge: int | None = None
     _before: tuple[float, float] | None = None
     _count: float = 0.0
+    _service_s: float = 1.0
+    """As the last bin closed: what is made of the bins depends on nothing seen since."""
+    _paths: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
 
     def see(self, taken_s: float, arrived_total: float, service_s: float) -> None:
         """A new reading; arrivals are taken to have come evenly between two readings."""
@@ -87,6 +90,8 @@ class LoadHistory:
         self.offered.append(count * self.service_s / self.bin_s)
         self.levels.append(self._level())
         self.bins_total += 1
+        self._service_s = self.service_s
+        self._paths.clear()
 
     @property
     def level(self) -> float:
@@ -118,12 +123,18 @@ class LoadHistory:
         both = counts[1:] + counts[:-1]
         if np.count_nonzero(both) < 8:
             return 2.0
-        surprise = np.diff(counts) ** 2 / np.maximum(both, 0.6)
+        surprise = np.sort(((counts[1:] - counts[:-1]) ** 2 / np.maximum(both, 0.6))[both > 0])
+        median = float(surprise[(len(surprise) - 1) // 2] + surprise[len(surprise) // 2]) / 2
         # 0.455 is the median of the chi-square law of one degree of freedom.
-        return max(1.0, float(np.median(surprise[both > 0])) / 0.455)
+        return max(1.0, median / 0.455)
 
     def paths(self, steps: int) -> tuple[Floats, Floats]:
         """Offered load in the next bins: (paths, steps), and the weight of each path."""
+        if steps not in self._paths:
+            self._paths[steps] = self._ensemble(steps)
+        return self._paths[steps]
+
+    def _ensemble(self, steps: int) -> tuple[Floats, Floats]:
         offered = self.offered.last(LIBRARY)
         levels = self.levels.last(LIBRARY)
         every, weights = self._any(offered, levels, steps)
@@ -150,7 +161,7 @@ class LoadHistory:
 
     def _alike(self, offered: Floats, levels: Floats, steps: int) -> tuple[Floats, Floats]:
         """Paths that began in the situations most like the present one, by nearness."""
-        one = self.bin_s / self.service_s
+        one = self.bin_s / self._service_s
         total = np.concatenate(((0.0,), np.cumsum(offered)))
         ends = np.arange(1, len(offered) + 1)
         seen = np.stack([(total[ends] - total[np.maximum(ends - n, 0)]) / np.minimum(ends, n) for n in SCALES], axis=1)
@@ -171,7 +182,7 @@ class LoadHistory:
         then = np.where(beyond, levels[mirrored], levels[starts][:, None])
         # Moved and not multiplied: a quiet hour says nothing of how high the next burst will be.
         most = GREATEST_MOVE * np.minimum(levels[-1], then)
-        return np.maximum(offered[mirrored] + np.clip(levels[-1] - then, -most, most), 0)
+        return np.asarray(np.maximum(offered[mirrored] + np.clip(levels[-1] - then, -most, most), 0))
 
 
 def _spaced(apart: Floats, spacing: int) -> NDArray[np.int_]:
