@@ -34,7 +34,7 @@ def priced(late_share: float) -> float:
 def test_the_price_rises_the_more_were_late() -> None:
     prices = [priced(share) for share in (0.0, 0.02, 0.05, 0.1, 0.3, 1.0)]
     assert prices == sorted(prices)
-    assert prices[1] < 0.5 * prices[3] < 0.25 * prices[4]
+    assert prices[1] < 0.75 * prices[3] < prices[4]
 
 
 def test_the_price_has_bounds() -> None:
