@@ -43,7 +43,7 @@ PATIENCE = 50.0
 """So many late requests more or less than aimed at are chance."""
 FIRMNESS = 5.0
 """The price is in proportion to this power of the share of late requests over the share aimed at."""
-LEAST_FACTOR, GREATEST_FACTOR = 0.2, 30.0
+LEAST_FACTOR, GREATEST_FACTOR = 1.0, 30.0
 STALE = 5
 """No reading older than so many reaction times is acted on."""
 AT_ONCE = 40

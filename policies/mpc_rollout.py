@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, gammaincc, gammaincinv
 
 Singles = NDArray[np.float32]
 
@@ -23,8 +22,6 @@ CONSTANT = 0.01
 """Services of a smaller SCV take the same time."""
 MARGIN = 0.3
 """Square-root staffing of what a path wants later: load + margin * sqrt(load) slots."""
-FOLLOWING = 0.8
-"""By how much, in a step, the level that reacting goes by moves towards the load."""
 LOGISTIC = 1.7
 """The logistic law of this scale is within 0.01 of the normal law (Johnson, Kotz and Balakrishnan 1995)."""
 
@@ -65,6 +62,8 @@ class Situation:
         """The share of services that take longer than this, by their gamma law."""
         if self.service_scv < CONSTANT:
             return float(self.service_s > time_s)
+        from scipy.special import gammaincc
+
         return float(gammaincc(1 / self.service_scv, time_s / (self.service_s * self.service_scv)))
 
     def greatest(self) -> int:
@@ -75,12 +74,8 @@ class Situation:
     @cached_property
     def _reactions(self) -> Singles:
         """(steps, paths): slots that the load up to then wants."""
-        level = np.full(len(self.weights), self.level, np.float32)
-        found = []
-        for offered in self.offered.T:
-            found.append(level)
-            level = level + np.float32(FOLLOWING) * (offered - level)
-        levels = np.stack(found)
+        levels = np.empty((self.offered.shape[1], len(self.weights)), np.float32)
+        levels[0], levels[1:] = self.level, self.offered.T[:-1]
         return np.where(levels < 0.02, np.float32(0), levels + np.float32(MARGIN) * np.sqrt(levels))
 
     @cached_property
@@ -134,7 +129,7 @@ class Situation:
         x, v = mean[0], variance[0]
         turnover = self._turnover
         z, deviation = _standard(slots - x, v)
-        free = expit(LOGISTIC * z)
+        free = _normal(z)
         waiting = deviation * np.maximum(np.exp(z * z * np.float32(-0.5)) * np.float32(0.39894) - z * (1 - free), 0)
         served = np.minimum(np.maximum(x - waiting, 0), np.minimum(x, slots))
         pull = np.maximum(free, np.float32(0.01))
@@ -228,6 +223,8 @@ def _services(at: Situation) -> list[float]:
     if at.service_scv < CONSTANT:
         return [at.service_s] * len(SHARES)
     shape = 1 / at.service_scv
+    from scipy.special import gammaincinv
+
     return [float(at.service_s * q / shape) for q in gammaincinv(shape, SHARES)]
 
 
@@ -236,11 +233,18 @@ def _middle(edges: Singles) -> Singles:
     return (edges[1:] + edges[:-1]) * np.float32(0.5)
 
 
+def _normal(z: Singles) -> Singles:
+    """The normal law's share below z."""
+    from scipy.special import expit
+
+    return np.asarray(expit(LOGISTIC * z))
+
+
 def _too_many(ahead: Singles, departed: Singles, variance: Singles | np.float32, service_scv: float) -> Singles:
     """The chance that more are ahead than slots and departures make room for: that one starts too late."""
     scatter = variance + departed * np.float32(service_scv) + np.float32(0.05)
     z = (ahead - departed + np.float32(0.5)) / np.sqrt(scatter)
-    return np.asarray(expit(LOGISTIC * z))
+    return _normal(z)
 
 
 def _later(
