@@ -159,7 +159,7 @@ def observed(both: Both, prometheus: Transport) -> Mapping[str, PoolReading]:
         targets=tuple(targets),
         policy=FcfsSpec(wait_s=1.0),
     )
-    kube, clock = KubeApi(both.twin.transport()), both.twin.clock
+    kube, clock = KubeApi(both.twin.transport()), VirtualClock()
     informer = Informer(kube, refs(config, kube), clock, 60.0)
     informer.step()
     return PrometheusSensor(config, PrometheusApi(prometheus), informer, clock).read().pools
