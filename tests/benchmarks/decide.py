@@ -67,25 +67,24 @@ UNSEEN = frozenset({"clairvoyant"})
 """These need what only a simulation can show."""
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the policies asked for and print them."""
-    from rich.console import Console
-    from rich.table import Table
+LINE = "{:<14}{:>9}{:>9}{:>13}{:>9}  {}"
 
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Measure the policies asked for and print a line of each as it is known."""
     kinds = _kinds()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", nargs="+", choices=kinds, metavar="KIND", help=f"of {', '.join(kinds)}")
-    drawn = Table(title=f"decide, {POOLS:,} pools, ms a tick (aim: {AIM_MS:g})", box=None)
-    for column in ("policy", "steady", "slowest", "all changed", "slowest", ""):
-        drawn.add_column(column, justify="left" if column == "policy" else "right")
+    print(f"decide for {POOLS:,} pools, ms a tick (aim: {AIM_MS:g})")
+    print(LINE.format("policy", "steady", "slowest", "all changed", "slowest", "").rstrip())
     missed = False
     for kind in parser.parse_args(arguments).only or kinds:
         steady, changed = measured(kind)
         slow = min(steady) > AIM_MS
         missed |= slow
+        verdict = "too slow" if slow else "slow when all changes" if min(changed) > AIM_MS else ""
         figures = (f"{ms:.1f}" for times in (steady, changed) for ms in (min(times), max(times)))
-        drawn.add_row(kind, *figures, "too slow" if slow else "slow when all changes" if min(changed) > AIM_MS else "")
-    Console(width=120, highlight=False).print(drawn)
+        print(LINE.format(kind, *figures, verdict).rstrip(), flush=True)
     return 1 if missed else 0
 
 

@@ -60,6 +60,13 @@ def test_nothing_has_grown_before_two_readings_or_across_a_restart() -> None:
     assert counted.grown() == (4.0, 2.0)
 
 
+def test_of_each_interval_only_the_last_reading_is_kept() -> None:
+    counted = Counted(every_s=10.0, kept_s=100.0)
+    for k in range(36):
+        counted.see(float(k), float(k), 0.0)
+    assert counted.grown(enough=1.0) == (35.0 - 29.0, 0.0)
+
+
 # Services.
 
 
