@@ -26,8 +26,6 @@ from policies.spec import STRICT, InnerFraction, Positive, PositiveSeconds
 
 LEAD = 5
 """A start-up time, and a tick, are cut into so many steps."""
-SCATTER = 0.0
-"""A start-up is taken to last its mean and this share of what its 95 % quantile is beyond."""
 STEPS = 12
 """So many steps are looked ahead."""
 SETTLED = 4
@@ -39,6 +37,8 @@ BETTER = 0.04
 """A change must promise to save this share of the cost."""
 AIM = 0.8
 """Of the requests that may be late, this share is aimed at."""
+TOGETHER = 0.6
+"""How many are late at once where slots serve together."""
 PATIENCE = 50.0
 """So many late requests more or less than aimed at are chance."""
 FIRMNESS = 5.0
@@ -46,7 +46,7 @@ FIRMNESS = 5.0
 LEAST_FACTOR, GREATEST_FACTOR = 1.0, 30.0
 STALE = 5
 """No reading older than so many reaction times is acted on."""
-AT_ONCE = 40
+AT_ONCE = 20
 """Of more pools than this only a part is planned anew at each tick, by turns, and those where much has changed."""
 
 
@@ -97,12 +97,10 @@ class Plan:
         """Whether little has changed since: then it is as good as a new one."""
         here = (reading.total.queued or 0.0) + (reading.total.in_service or 0.0)
         still = reading.wanted == self.wanted and _ready(reading) == self.ready
-        return (
-            still
-            and (here > 0) == (self.in_system > 0)
-            and abs(here - self.in_system) <= 2 * sqrt(self.in_system + 1)
-            and abs(level - self.level) <= 0.25 * self.level
-        )
+        asked = here > 0 and not self.wanted
+        # Two Poisson counts differ by four times the root of twice their mean once in ten thousand times.
+        usual = abs(here - self.in_system) <= 4 * sqrt(2 * max(here, self.in_system, 1.0))
+        return still and not asked and usual and abs(level - self.level) <= max(0.25 * self.level, 0.75 * sqrt(level))
 
 
 class PoolMpc:
@@ -110,8 +108,7 @@ class PoolMpc:
 
     def __init__(self, spec: MpcSpec, traits: PoolTraits) -> None:
         self._spec, self._traits = spec, traits
-        late_s = traits.startup_p95_s - traits.startup_s
-        self._lead_s = traits.startup_s + SCATTER * late_s + spec.reaction_s
+        self._lead_s = traits.startup_s + spec.reaction_s
         self.load = LoadHistory(self._lead_s / LEAD, LEAD)
         scattered = traits.startup_p95_s >= 2 * traits.startup_s > 0
         self._readied = 1 - exp(-self.load.bin_s / traits.startup_s) if scattered else None
@@ -205,7 +202,7 @@ class PoolMpc:
         if self._spec.response_s is None:
             return HoldingPrice(self._spec.holding_cost or 0.0)
         allowed = 1 - self._spec.quantile
-        together = min(1.0, 0.5 / sqrt(max(self.load.mean, 1e-9)))
+        together = min(1.0, TOGETHER / sqrt(max(self.load.mean, 1e-9)))
         ended, late = self._seen.ended
         # No number of replicas helps those whose service alone takes too long.
         unavoidable = at.longer_than(self._spec.response_s)

@@ -78,6 +78,10 @@ class LoadHistory:
         if before is None or self._edge is None:
             self._edge, self._count = int(taken_s // self.bin_s) + 1, 0.0
             return
+        if taken_s - before[0] > LIBRARY * self.bin_s:
+            # Longer away than anything is remembered.
+            self.offered, self.levels, self.bins_total, self._edge = Bins(), Bins(), 0, None
+            return
         grown = arrived_total - before[1] if arrived_total >= before[1] else arrived_total
         rate_per_s = grown / (taken_s - before[0])
         at_s = before[0]

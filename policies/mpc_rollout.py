@@ -9,7 +9,7 @@ have brought by then: what is decided now matters only until it can be decided a
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -233,7 +233,7 @@ def _middle(edges: Singles) -> Singles:
     return (edges[1:] + edges[:-1]) * np.float32(0.5)
 
 
-def _normal(z: Singles) -> Singles:
+def _normal(z: NDArray[Any]) -> Singles:
     """The normal law's share below z."""
     from scipy.special import expit
 
