@@ -35,7 +35,7 @@ EVIDENCE = 20
 LEADS = 2
 BETTER = 0.04
 """A change must promise to save this share of the cost."""
-AIM = 0.8
+AIM = 0.65
 """Of the requests that may be late, this share is aimed at."""
 TOGETHER = 0.6
 """How many are late at once where slots serve together."""

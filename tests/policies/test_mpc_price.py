@@ -50,5 +50,7 @@ def test_of_many_pools_a_part_is_planned_at_a_tick_and_each_within_a_few() -> No
             wanted=30, ready=30, age_s=0.0, total=Flow(queued=0.0, in_service=4.0, arrived_total=12.0 * k)
         )
         decision = many.decide(Observation(k * TICK_S, dict.fromkeys(names, reading)))
-    assert len(set(decision.targets.values())) == 1
+    # Like pools differ by no more than the load did between two turns.
+    assert max(decision.targets.values()) - min(decision.targets.values()) <= 2
+    assert max(decision.targets.values()) < 10
     assert len(decision.targets) == 100
