@@ -46,6 +46,10 @@ class Columns(Sequence[Row], Generic[Row]):
         return list(starmap(self._row, zip(*found, strict=True))) if isinstance(place, slice) else self._row(*found)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Columns) and self._row is other._row and self._columns == other._columns
+        """Bit by bit: a NaN is equal to itself."""
+        return isinstance(other, Columns) and self._row is other._row and self._bits() == other._bits()
+
+    def _bits(self) -> list[bytes | list[Any]]:
+        return [column.tobytes() if isinstance(column, array) else column for column in self._columns]
 
     __hash__ = None  # type: ignore[assignment]
