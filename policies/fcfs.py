@@ -13,12 +13,12 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from policies.decision import Decision, Reason
-from policies.loads import ENOUGH, Looking, Seen, stated_service
+from policies.loads import ENOUGH, Looking, LookingAhead, Seen, stated_service
 from policies.observation import Observation, PoolReading
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits
 from policies.queues.erlang import MMC
-from policies.sizing import Load, Target, one_target
+from policies.sizing import Aiming, Load, Target, one_target
 from policies.spec import STRICT, InnerFraction, NonNegative, PositiveSeconds, Seconds
 from policies.windows import Window
 
@@ -29,7 +29,7 @@ LARGEST_CORRECTION = 10.0
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
-class FcfsSpec:
+class FcfsSpec(Aiming, LookingAhead):
     """Size by queueing theory, for one target: `wait_s`, `response_s` (a quantile each) or `mean_response_s`."""
 
     kind: Literal["fcfs"] = "fcfs"
@@ -65,19 +65,6 @@ class FcfsSpec:
             self.target.check(service_s, service_scv)
         except ValueError as fault:
             raise ValueError(f"{pool}: {fault}") from fault
-
-    @property
-    def target(self) -> Target:
-        return Target(
-            wait_s=self.wait_s,
-            response_s=self.response_s,
-            mean_response_s=self.mean_response_s,
-            quantile=self.quantile,
-        )
-
-    @property
-    def looking(self) -> Looking:
-        return Looking(window_s=self.window_s, rate_window_s=self.rate_window_s, horizon_s=self.horizon_s)
 
 
 @dataclass(slots=True)

@@ -10,21 +10,16 @@ from pydantic.dataclasses import dataclass as checked
 from policies.decision import Decision, Reason
 from policies.gq_rule import Limits, Line, Plan, plan
 from policies.joint import Joint
-from policies.loads import Looking, measured_service, rounded_up
+from policies.loads import SCV_STEP, STEP, LookingAhead, measured_service, rounded_up
 from policies.observation import Observation, PoolReading
 from policies.policy import Readings
-from policies.pool import Pools, PoolTraits, known
-from policies.sizing import Load, Target, one_target
+from policies.pool import Pools, PoolTraits, check_qualities, known
+from policies.sizing import Aiming, Load, one_target
 from policies.spec import STRICT, Count, Fraction, InnerFraction, NonNegative, PositiveSeconds, Seconds
-
-STEP = 0.01
-"""Rates and services are rounded up to steps of this share: a mix is dear to find, and should not change for less."""
-
-SCV_STEP = 0.05
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
-class GqSpec:
+class GqSpec(Aiming, LookingAhead):
     """The cheapest mix of versions behind one queue, for one target: `wait_s`, `response_s` or `mean_response_s`."""
 
     kind: Literal["gq"] = "gq"
@@ -58,28 +53,13 @@ class GqSpec:
 
     def build(self, pools: Pools) -> "Gq":
         """Raises `ValueError` for a quality floor where a version's quality is not known, and for unknown names."""
-        unknown = [name for name, pool in pools.items() if pool.quality is None]
-        if self.quality is not None and unknown:
-            raise ValueError(f"quality is {self.quality:g}, but that of {', '.join(unknown)} is not known; give it")
+        check_qualities(self.quality, pools)
         shares = known(self.shares, pools)
         for model in {pool.model for pool in pools.values()}:
             total = sum(share for name, share in shares.items() if pools[name].model == model)
             if total > 1.0 + 1e-9:
                 raise ValueError(f"shares of {model} sum up to {total:g}, must not exceed 1")
         return Gq(pools, self, shares)
-
-    @property
-    def target(self) -> Target:
-        return Target(
-            wait_s=self.wait_s,
-            response_s=self.response_s,
-            mean_response_s=self.mean_response_s,
-            quantile=self.quantile,
-        )
-
-    @property
-    def looking(self) -> Looking:
-        return Looking(window_s=self.window_s, rate_window_s=self.rate_window_s, horizon_s=self.horizon_s)
 
     @property
     def limits(self) -> Limits:

@@ -19,6 +19,10 @@ INTERVALS = 40
 """The window is looked at in so many parts, or in as many as there are readings."""
 
 
+STEP, SCV_STEP = 0.01, 0.05
+"""Rates and services, and SCVs, are rounded up by this share: a mix is dear to find, and should not change for less."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Looking:
     """How far back and ahead a policy looks; `horizon_s` None is the pool's start-up time (95 % quantile)."""
@@ -34,6 +38,18 @@ class Looking:
 
     def ahead_s(self, pool: PoolTraits) -> float:
         return pool.startup_p95_s if self.horizon_s is None else self.horizon_s
+
+
+class LookingAhead:
+    """A spec that says how far back and ahead its policy looks."""
+
+    window_s: float
+    rate_window_s: float
+    horizon_s: float | None
+
+    @property
+    def looking(self) -> Looking:
+        return Looking(window_s=self.window_s, rate_window_s=self.rate_window_s, horizon_s=self.horizon_s)
 
 
 class Seen:

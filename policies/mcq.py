@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from policies.class_sizing import Claim, slots_by_priority, slots_by_weight
 from policies.decision import Decision, Reason
-from policies.loads import Looking, Seen, rounded_up, seen_service
+from policies.loads import Looking, LookingAhead, Seen, rounded_up, seen_service
 from policies.observation import Flow, Observation, PoolReading
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits
@@ -38,7 +38,7 @@ class ClassTarget:
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
-class McqSpec:
+class McqSpec(LookingAhead):
     """Size by queueing theory for a target of each request class; classes without one come last."""
 
     kind: Literal["mcq"] = "mcq"
@@ -57,10 +57,6 @@ class McqSpec:
 
     def build(self, pools: Pools) -> "Mcq":
         return Mcq(pools, self)
-
-    @property
-    def looking(self) -> Looking:
-        return Looking(window_s=self.window_s, rate_window_s=self.rate_window_s, horizon_s=self.horizon_s)
 
     @property
     def levels(self) -> Sequence[int]:

@@ -8,18 +8,13 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from policies.decision import Decision, Reason
-from policies.loads import Looking, Seen, rounded_up
+from policies.loads import SCV_STEP, STEP, LookingAhead, Seen, rounded_up
 from policies.mix_rule import Asked, Group, Mix, Part, mix
 from policies.observation import Observation
 from policies.policy import Readings
-from policies.pool import Pools, PoolTraits, known
-from policies.sizing import Load, Target, one_target
+from policies.pool import Pools, PoolTraits, check_qualities, known
+from policies.sizing import Aiming, Load, one_target
 from policies.spec import STRICT, Count, Fraction, InnerFraction, Name, NonNegative, PositiveSeconds, Seconds
-
-STEP = 0.01
-"""Rates and services are rounded up to steps of this share: a mix is dear to find, and should not change for less."""
-
-SCV_STEP = 0.05
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -49,7 +44,7 @@ class PoolGroup:
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
-class MixSpec:
+class MixSpec(Aiming, LookingAhead):
     """The cheapest replicas of all versions for one target: `wait_s`, `response_s` or `mean_response_s`."""
 
     kind: Literal["mix"] = "mix"
@@ -81,9 +76,7 @@ class MixSpec:
 
     def build(self, pools: Pools) -> "MixPolicy":
         """Raises `ValueError` for names of no pool, and for a quality floor where a version's quality is not known."""
-        unknown = [name for name, pool in pools.items() if pool.quality is None]
-        if self.quality is not None and unknown:
-            raise ValueError(f"quality is {self.quality:g}, but that of {', '.join(unknown)} is not known; give it")
+        check_qualities(self.quality, pools)
         groups = tuple(
             Group(
                 name=name,
@@ -94,19 +87,6 @@ class MixSpec:
             for name, group in self.groups.items()
         )
         return MixPolicy(pools, self, known(self.shares, pools), groups)
-
-    @property
-    def target(self) -> Target:
-        return Target(
-            wait_s=self.wait_s,
-            response_s=self.response_s,
-            mean_response_s=self.mean_response_s,
-            quantile=self.quantile,
-        )
-
-    @property
-    def looking(self) -> Looking:
-        return Looking(window_s=self.window_s, rate_window_s=self.rate_window_s, horizon_s=self.horizon_s)
 
 
 @dataclass(slots=True)

@@ -95,7 +95,7 @@ class Plan:
 
     def holds(self, reading: PoolReading, level: float) -> bool:
         """Whether little has changed since: then it is as good as a new one."""
-        here = (reading.total.queued or 0.0) + (reading.total.in_service or 0.0)
+        here = _here(reading)
         still = reading.wanted == self.wanted and _ready(reading) == self.ready
         asked = here > 0 and not self.wanted
         # Two Poisson counts differ by four times the root of twice their mean once in ten thousand times.
@@ -136,7 +136,7 @@ class PoolMpc:
             wish=self._planned(now_s, reading),
             wanted=reading.wanted or 0,
             ready=_ready(reading),
-            in_system=(flow.queued or 0.0) + (flow.in_service or 0.0),
+            in_system=_here(reading),
             level=self.load.level,
             arrived_total=flow.arrived_total or 0.0,
             turn=turn,
@@ -160,7 +160,7 @@ class PoolMpc:
 
     def _woken(self, reading: PoolReading, unknown: str) -> Reason | str:
         """One replica where none is wanted and somebody is here: without one nothing more would ever be known."""
-        here = (reading.total.queued or 0.0) + (reading.total.in_service or 0.0)
+        here = _here(reading)
         if reading.age_s is None or reading.wanted != 0 or not here:
             return unknown
         least = max(1, self._traits.at_least)
@@ -180,7 +180,7 @@ class PoolMpc:
             offered=paths.astype(np.float32),
             weights=weights.astype(np.float32),
             level=self.load.level,
-            in_system=(flow.queued or 0.0) + (flow.in_service or 0.0),
+            in_system=_here(reading),
             queued=flow.queued or 0.0,
             waited_s=self._seen.waited_s(now_s, flow),
             ready=self._seen.coming(now_s, _ready(reading), STEPS),
@@ -240,6 +240,11 @@ class PoolMpc:
 def _ready(reading: PoolReading) -> int:
     """Replicas that are ready; as many as are wanted where only that is known."""
     return (reading.wanted or 0) if reading.ready is None else reading.ready
+
+
+def _here(reading: PoolReading) -> float:
+    """Requests queued and in service."""
+    return (reading.total.queued or 0.0) + (reading.total.in_service or 0.0)
 
 
 @dataclass(slots=True)

@@ -50,3 +50,10 @@ def _pool(name: str, pools: Pools) -> str:
         return matches[0]
     found = f"it could be {' or '.join(matches)}" if matches else f"pools are {', '.join(pools)}"
     raise ValueError(f"{name!r} is not the name of one pool; {found}")
+
+
+def check_qualities(floor: float | None, pools: Pools) -> None:
+    """Raise `ValueError` where there is a quality floor and a version whose quality is not known."""
+    unknown = [name for name, pool in pools.items() if pool.quality is None]
+    if floor is not None and unknown:
+        raise ValueError(f"quality is {floor:g}, but that of {', '.join(unknown)} is not known; give it")

@@ -128,3 +128,21 @@ def one_target(target: Target) -> None:
     if len(given) != 1:
         found = " and ".join(given) or "none"
         raise ValueError(f"needs exactly one of {', '.join(TARGETS)}; found {found}")
+
+
+class Aiming:
+    """A spec that says in seconds what its policy sizes for."""
+
+    wait_s: float | None
+    response_s: float | None
+    mean_response_s: float | None
+    quantile: float
+
+    @property
+    def target(self) -> Target:
+        return Target(
+            wait_s=self.wait_s,
+            response_s=self.response_s,
+            mean_response_s=self.mean_response_s,
+            quantile=self.quantile,
+        )
