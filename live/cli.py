@@ -1,6 +1,7 @@
 """The daemon's command line: `poolwright-live run`, `check`, `demo`, `manifests`."""
 
 import argparse
+import gc
 import json
 import sys
 from collections import Counter
@@ -134,6 +135,9 @@ def _operate(assembly: "Assembly", clock: "WallClock", once: bool) -> int:
         with assembly.served() as port:
             getLogger(__name__).info("status page at port %d", port)
             background(assembly.works, clock, daemon.board)
+            daemon.sync()
+            # What is there by now stays: looking for garbage among it would take most of the time of a turn.
+            gc.freeze()
             daemon.run()
     return 0
 

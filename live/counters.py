@@ -7,13 +7,17 @@ everything. So each source's growth is added to a total of our own, which begins
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isinf
-from operator import add, gt
+from operator import add, gt, sub
 
 from policies.histogram import Histogram
 
 Source = tuple[str, ...]
 """The labels that tell one source from another."""
 
+Edges = tuple[float, ...]
+"""Upper bounds of buckets, ascending, in the metric's own unit."""
+Cumulative = tuple[Edges, tuple[float, ...]]
+"""Bounds, and how many values were at most each."""
 
 SOON, LATE = 2, 5
 """At which look in a row a source that went back is believed to have restarted: to less than half, or by less."""
@@ -78,8 +82,8 @@ class Distributed:
     """One cumulative histogram over all sources; times in seconds."""
 
     unit_s: float
-    _edges: tuple[float, ...] = ()
-    """The bounds in the metric's own unit, of which the last is infinite."""
+    _edges: Edges = ()
+    """Of which the last is infinite."""
     _bounds: tuple[float, ...] = ()
     _counts: list[float] = field(default_factory=list)
     _sum: float = 0.0
@@ -87,31 +91,29 @@ class Distributed:
     _doubts: Doubts = field(default_factory=Doubts)
     _begun: bool = False
 
-    def add(self, buckets: Mapping[Source, Mapping[float, float]], sums: Mapping[Source, float]) -> Histogram | None:
-        """The histogram after these counts by bound; None where a source lacks its sum, or there are no sources.
+    def add(self, buckets: Mapping[Source, Cumulative], sums: Mapping[Source, float]) -> Histogram | None:
+        """The histogram after these counts; None where a source lacks its sum, or there are no sources.
 
         Only bounds that all sources have are kept. Where these change, everything begins anew.
         """
-        if not buckets or not all(source in sums for source in buckets):
+        if not buckets or not buckets.keys() <= sums.keys():
             return None
         edges = self._common(buckets)
         if not edges or not isinf(edges[-1]):
             return None
         if edges != self._edges:
             self._begin(edges)
-        for source, counts in buckets.items():
-            self._grow(source, tuple([counts[edge] for edge in edges]), sums[source] * self.unit_s)
+        for source, (own, counts) in buckets.items():
+            self._grow(source, counts if own == edges else _of(edges, own, counts), sums[source] * self.unit_s)
         self._begun = True
         return Histogram(self._bounds, tuple(self._counts), self._sum)
 
-    def _common(self, buckets: Mapping[Source, Mapping[float, float]]) -> tuple[float, ...]:
-        """The bounds of all sources, ascending; those of last time where they are still the same."""
-        known = set(self._edges)
-        if all(counts.keys() == known for counts in buckets.values()):
-            return self._edges
-        return tuple(sorted(set.intersection(*(set(counts) for counts in buckets.values()))))
+    def _common(self, buckets: Mapping[Source, Cumulative]) -> Edges:
+        """The bounds of all sources."""
+        first, *others = {edges for edges, _ in buckets.values()}
+        return tuple(sorted(set(first).intersection(*others))) if others else first
 
-    def _begin(self, edges: tuple[float, ...]) -> None:
+    def _begin(self, edges: Edges) -> None:
         self._edges = edges
         self._bounds = tuple(edge * self.unit_s for edge in edges[:-1])
         self._counts, self._sum, self._last, self._begun = [0.0] * len(edges), 0.0, {}, False
@@ -123,7 +125,7 @@ class Distributed:
             if self._begun:
                 self._count(counts, total)
         elif before[0] != counts:
-            grown = tuple([now - then for now, then in zip(counts, before[0], strict=True)])
+            grown = tuple(map(sub, counts, before[0]))
             # What was added is cumulative as well, unless the source began anew.
             if grown[0] >= 0.0 and not any(map(gt, grown, grown[1:])):
                 self._count(grown, total - before[1])
@@ -137,3 +139,9 @@ class Distributed:
     def _count(self, counts: tuple[float, ...], total: float) -> None:
         self._counts = list(map(add, self._counts, counts))
         self._sum += max(0.0, total)
+
+
+def _of(edges: Edges, own: Edges, counts: tuple[float, ...]) -> tuple[float, ...]:
+    """The counts at some of a source's own bounds."""
+    at = dict(zip(own, counts, strict=True))
+    return tuple([at[edge] for edge in edges])

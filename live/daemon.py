@@ -1,5 +1,6 @@
 """The driver of the loop on a clock: a turn each tick, whatever goes wrong in one, until it is told to stop."""
 
+import gc
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -106,6 +107,10 @@ class Daemon:
 
     def turn(self) -> Turn | None:
         """One turn, seen by the board; None where it broke off."""
+        with _unswept():
+            return self._turn()
+
+    def _turn(self) -> Turn | None:
         began_s = self.clock.monotonic_s()
         self._lead()
         try:
@@ -187,6 +192,18 @@ def _refusals(actions: Mapping[str, Action]) -> Iterable[tuple[str, str]]:
     for error, pools in hit.items():
         more = f" and {len(pools) - 1} more" if len(pools) > 1 else ""
         yield "write", f"{pools[0]}{more}: {error}"
+
+
+@contextmanager
+def _unswept() -> Iterator[None]:
+    """A turn makes very many objects and no cycles: the search for these waits until it is over."""
+    swept = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if swept:
+            gc.enable()
 
 
 @contextmanager

@@ -18,7 +18,7 @@ class QueryError(Exception):
 
 
 Sample = tuple[Mapping[str, str], float]
-"""Labels and value; plain, as a tick has tens of thousands."""
+"""Labels and value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +26,13 @@ class Vector:
     """An instant vector without the samples that are no number; `time_s` is when Prometheus evaluated it."""
 
     time_s: float | None
-    samples: Sequence[Sample]
+    series: Sequence[Mapping[str, str]] = ()
+    """The labels of each."""
+    values: Sequence[float] = ()
+
+    @property
+    def samples(self) -> Sequence[Sample]:
+        return list(zip(self.series, self.values, strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +64,12 @@ def _vector(data: Mapping[str, Any]) -> Vector:
     if data["resultType"] != "vector":
         raise ValueError(data["resultType"])
     result = data["result"]
-    samples = [(one["metric"], float(one["value"][1])) for one in result]
-    finite = [sample for sample in samples if isfinite(sample[1])]
-    return Vector(float(result[0]["value"][0]) if result else None, finite)
+    time_s = float(result[0]["value"][0]) if result else None
+    values, series = [float(one["value"][1]) for one in result], [one["metric"] for one in result]
+    if not isfinite(sum(values)):
+        finite = [i for i, value in enumerate(values) if isfinite(value)]
+        values, series = [values[i] for i in finite], [series[i] for i in finite]
+    return Vector(time_s, series, values)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,19 +3,18 @@
 What is not known is None, with the age of what was last known, and never 0.
 """
 
-import gc
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
+from math import inf
 from typing import Any, Protocol
 
 from live.clock import Clock
 from live.config import Config
 from live.counters import Distributed, Source, Total
+from live.layout import Layout, layout
 from live.presets import PODS
-from live.prometheus import Batch, PrometheusApi, QueryError, Sample, Subject, Vector, batches
+from live.prometheus import Batch, PrometheusApi, QueryError, Subject, Vector, batches
 from live.replicas import Pod, count
 from live.transport import LostError
 from policies.histogram import Histogram
@@ -23,6 +22,8 @@ from policies.observation import Flow, Observation, PoolReading, ReplicaReading
 
 LONGEST_AHEAD_S = 600.0
 """So far a policy's time may be ahead of a clock that was set back; where it is set back further, time goes back."""
+ONLY = (inf,)
+"""The bounds of a histogram of which only the number of all values is known."""
 GRAIN = 1024.0
 """Moments are whole parts of a second, in binary, so that differences of them are exact."""
 
@@ -40,44 +41,55 @@ class Asked:
     """A subject, what this tick's answers said of it, and its counters."""
 
     subject: Subject
+    found: dict[str, Any] = field(default_factory=dict)
+    """Query -> source -> value, or cumulative counts; this tick's."""
     totals: dict[str, Total] = field(default_factory=dict)
     histograms: dict[str, Distributed] = field(default_factory=dict)
     least: dict[str, float] = field(default_factory=dict)
     """Sums of readings that are counters themselves: they do not fall."""
-    gauges: dict[str, dict[Source, float]] = field(default_factory=dict)
-    """Reading -> the subject's labels -> value; this tick's."""
-    counters: dict[str, dict[Source, float]] = field(default_factory=dict)
-    buckets: dict[str, dict[Source, dict[float, float]]] = field(default_factory=dict)
+    _gauges: Sequence[str] = field(init=False)
+    _counters: Sequence[str] = field(init=False)
+    _sums: Mapping[str, Sequence[str]] = field(init=False)
+    """Reading -> those that it is the sum of."""
 
-    def forget(self) -> None:
-        self.gauges, self.counters, self.buckets = {}, {}, {}
+    def __post_init__(self) -> None:
+        scalars = self.subject.queries.scalars
+        asked = [name for name, text in scalars.items() if not text.startswith("=")]
+        self._gauges = [name for name in asked if not name.endswith("_total")]
+        self._counters = [name for name in asked if name.endswith("_total")]
+        sums = {name: text[1:].split("+") for name, text in scalars.items() if text.startswith("=")}
+        self._sums = {name: [part.strip() for part in parts] for name, parts in sums.items()}
+
+    def told(self, name: str) -> Mapping[Source, float]:
+        """By source; empty where nothing was answered."""
+        return self.found.get(name) or {}
 
     def flow(self) -> Flow:
         """What was answered; counters go on from where they were."""
-        found: dict[str, Any] = {name: sum(by.values()) for name, by in self.gauges.items() if name != "age"}
-        for name, by in self.counters.items():
-            if "." not in name:
-                found[name] = self.totals.setdefault(name, Total()).add(by)
+        seen = self.found
+        found: dict[str, Any] = {name: sum(seen[name].values()) for name in self._gauges if name in seen}
+        for name in self._counters:
+            if name in seen:
+                found[name] = self.totals.setdefault(name, Total()).add(seen[name])
         for name in self.subject.queries.histograms:
             found[name] = self._histogram(name)
-        for name, expression in self.subject.queries.scalars.items():
-            if expression.startswith("="):
-                found[name] = self._summed(name, expression[1:].split("+"), found)
+        for name, parts in self._sums.items():
+            found[name] = self._summed(name, parts, found)
         return Flow(**found)
 
     def _histogram(self, name: str) -> Histogram | None:
         spec = self.subject.queries.histograms[name]
-        buckets = self.buckets.get(f"{name}.bucket")
         if spec.bucket is None:
-            counts = self.counters.get(f"{name}.count", {})
-            buckets = {source: {float("inf"): value} for source, value in counts.items()}
+            buckets = {source: (ONLY, (value,)) for source, value in self.told(f"{name}.count").items()}
+        else:
+            buckets = self.found.get(f"{name}.bucket") or {}
         if not buckets:
             return None
         kept = self.histograms.setdefault(name, Distributed(spec.unit_s))
-        return kept.add(buckets, self.counters.get(f"{name}.sum", {}))
+        return kept.add(buckets, self.told(f"{name}.sum"))
 
     def _summed(self, name: str, parts: Sequence[str], found: Mapping[str, Any]) -> float | None:
-        known: list[float] = [found[part.strip()] for part in parts if found.get(part.strip()) is not None]
+        known: list[float] = [found[part] for part in parts if found.get(part) is not None]
         if len(known) < len(parts):
             return None
         # A request that was given up, or went with its replica, leaves the sum; it had come all the same.
@@ -124,7 +136,10 @@ class PrometheusSensor:
         self._asked = {(s.pool, s.request_class): Asked(s) for s in subjects}
         self._classes = {t.pool: tuple(t.classes) for t in config.targets}
         self._taken = {pool: Taken() for pool in self._slots}
-        self._edges: dict[str, float] = {}
+        self._layouts: dict[tuple[int, str], Layout] = {}
+        """Batch and reading -> whose the samples of the last answer were."""
+        self._pools: Mapping[str, Sequence[str]] = {}
+        """Name of a pod -> its pools; the same object for as long as nothing changes."""
         self._before: tuple[float, float] | None = None
         """The time that was told last, and what the steady clock said then."""
         self._ahead_s = 0.0
@@ -136,9 +151,8 @@ class PrometheusSensor:
     def read(self) -> Observation:
         now_s = self._now_s()
         self.problems = {}
-        with _unswept():
-            evaluated_s = self._ask()
-            pools = {pool: self._reading(pool, now_s, evaluated_s) for pool in self._slots}
+        evaluated_s = self._ask()
+        pools = {pool: self._reading(pool, now_s, evaluated_s) for pool in self._slots}
         self.shown = Observation(now_s, pools)
         return self.shown
 
@@ -161,9 +175,9 @@ class PrometheusSensor:
     def _ask(self) -> float | None:
         """Put every query once, and hand the samples out; when Prometheus evaluated the first, by its own clock."""
         for asked in self._asked.values():
-            asked.forget()
+            asked.found = {}
         pools = self._cluster.pools_of_pods()
-        owners = {id(batch): Owners(batch, pools, self._asked) for batch in self.batches}
+        self._pools = self._pools if pools == self._pools else pools
         shared: dict[str, Vector] = {}
         evaluated_s: float | None = None
         for batch, name, expression, again in self._queries:
@@ -173,7 +187,7 @@ class PrometheusSensor:
             if again:
                 shared[expression] = answer
             evaluated_s = answer.time_s if evaluated_s is None else evaluated_s
-            self._hand_out(batch, name, answer.samples, owners[id(batch)])
+            self._hand_out(batch, name, answer)
         return evaluated_s
 
     def _answer(self, name: str, expression: str) -> Vector | None:
@@ -185,39 +199,15 @@ class PrometheusSensor:
             return None
         except QueryError as error:
             self.problems[name] = f"{error} ({expression})"
-            return Vector(None, ())
+            return Vector(None)
 
-    def _hand_out(self, batch: Batch, name: str, samples: Iterable[Sample], owners: "Owners") -> None:
+    def _hand_out(self, batch: Batch, name: str, answer: Vector) -> None:
         """Give each sample to the subject whose labels it has."""
-        if name.endswith(".bucket"):
-            self._hand_out_buckets(batch, name, samples, owners)
-        elif "." in name or name.endswith("_total"):
-            source_of = _values(dict.fromkeys((*batch.names, *batch.queries.sources)))
-            for labels, value in samples:
-                if (asked := owners.of(labels)) is not None:
-                    asked.counters.setdefault(name, {})[source_of(labels)] = value
-        else:
-            pod_label = batch.pod_label or ""
-            for labels, value in samples:
-                if (asked := owners.of(labels)) is not None:
-                    asked.gauges.setdefault(name, {})[labels.get(pod_label, ""),] = value
-
-    def _hand_out_buckets(self, batch: Batch, name: str, samples: Iterable[Sample], owners: "Owners") -> None:
-        edges, wanted = self._edges, tuple(dict.fromkeys((*batch.names, *batch.queries.sources)))
-        quick, careful = itemgetter(*wanted, wanted[-1]), _values(wanted)
-        found: dict[Source, dict[float, float]] = {}
-        for labels, value in samples:
-            try:
-                found[quick(labels)][edges[labels["le"]]] = value
-            except KeyError:
-                # The first of its source, or of its bound, or a series that lacks a label.
-                source, le = careful(labels), labels.get("le") or "nan"
-                edges.setdefault(le, float(le))
-                if source not in found:
-                    found[source] = {}
-                    if (asked := owners.of(labels)) is not None:
-                        asked.buckets.setdefault(name, {})[source] = found[source]
-                found[source][edges[le]] = value
+        known = self._layouts.get((id(batch), name))
+        if known is None or not known.fits(answer.series, self._pools):
+            known = self._layouts[id(batch), name] = layout(batch, name, answer.series, self._pools)
+        for share in known.shares:
+            self._asked[share.subject.pool, share.subject.request_class].found[name] = share.taken(answer.values)
 
     def _reading(self, pool: str, now_s: float, evaluated_s: float | None) -> PoolReading:
         pods = self._cluster.pods(pool)
@@ -245,7 +235,7 @@ class PrometheusSensor:
 
         A sample that was seen before keeps its moment by our clock.
         """
-        taken, stamps = self._taken[pool], self._asked[pool, None].gauges.get("age")
+        taken, stamps = self._taken[pool], self._asked[pool, None].told("age")
         if not stamps or evaluated_s is None or taken.goes_back(stamps, self._max_age_s):
             return False
         ready = {pod.name for pod in pods if pod.phase == "ready"}
@@ -258,9 +248,9 @@ class PrometheusSensor:
     def _silent(self, pool: str, now_s: float, pods: Sequence[Pod]) -> bool:
         """Whether a replica that has long been ready does not tell anything: then the others are not the whole."""
         asked = self._asked[pool, None]
-        if PODS not in asked.subject.queries.labels.values() or not asked.gauges.get("age"):
+        if PODS not in asked.subject.queries.labels.values() or not asked.told("age"):
             return False
-        told = {name for (name,) in asked.gauges["age"]}
+        told = {name for (name,) in asked.told("age")}
         before_s = now_s - self._ahead_s - self._max_age_s
         missing = [pod.name for pod in pods if _long_ready(pod, before_s) and pod.name not in told]
         if missing:
@@ -268,7 +258,7 @@ class PrometheusSensor:
         return bool(missing)
 
     def _replicas(self, pool: str, pods: Sequence[Pod], asked: Asked | None) -> tuple[ReplicaReading, ...]:
-        busy = asked.gauges.get("in_service", {}) if asked else {}
+        busy = asked.told("in_service") if asked else {}
         slots = self._slots[pool]
         return tuple(
             ReplicaReading(
@@ -286,41 +276,6 @@ class PrometheusSensor:
         return None if moment_s is None else moment_s + self._ahead_s
 
 
-class Owners:
-    """Whose a sample is; in one tick each series is looked up once."""
-
-    def __init__(
-        self,
-        batch: Batch,
-        pools: Mapping[str, Sequence[str]],
-        asked: Mapping[tuple[str, str | None], Asked],
-    ) -> None:
-        self._batch, self._pools, self._asked = batch, pools, asked
-        self._names = _values(batch.names)
-        self._found: dict[Source, Asked | None] = {}
-
-    def of(self, labels: Mapping[str, str]) -> Asked | None:
-        key = self._names(labels)
-        if key not in self._found:
-            subject = self._batch.subject_of(labels, self._pools)
-            self._found[key] = None if subject is None else self._asked[subject.pool, subject.request_class]
-        return self._found[key]
-
-
-def _values(names: Iterable[str]) -> Callable[[Mapping[str, str]], Source]:
-    """The values of some labels; empty for a label that a series lacks, as Prometheus leaves out empty ones."""
-    wanted = tuple(names)
-    quick: Callable[[Mapping[str, str]], Source] = itemgetter(*wanted, wanted[-1])
-
-    def values(labels: Mapping[str, str]) -> Source:
-        try:
-            return quick(labels)
-        except KeyError:
-            return (*[labels.get(name, "") for name in wanted], labels.get(wanted[-1], ""))
-
-    return values
-
-
 def subjects_of(config: Config) -> Iterable[Subject]:
     """Every pool, and every class of it that has labels of its own."""
     reads = config.reads
@@ -329,18 +284,6 @@ def subjects_of(config: Config) -> Iterable[Subject]:
         yield Subject(target.pool, None, queries)
         for name, each in target.classes.items():
             yield Subject(target.pool, name, queries.labelled(each.labels))
-
-
-@contextmanager
-def _unswept() -> Iterator[None]:
-    """A tick makes very many objects and no cycles: looking for these in between takes longer than all the rest."""
-    swept = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if swept:
-            gc.enable()
 
 
 def _long_ready(pod: Pod, before_s: float) -> bool:

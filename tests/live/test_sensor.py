@@ -402,7 +402,7 @@ def test_a_histogram_over_sources_stays_cumulative_and_only_grows(seen: list[dic
     kept = Distributed(1.0)
     before: Histogram | None = None
     for each in seen:
-        buckets = {(n,): {1.0: float(low), INF: float(low + high)} for n, (low, high) in each.items()}
+        buckets = {(n,): ((1.0, INF), (float(low), float(low + high))) for n, (low, high) in each.items()}
         now = kept.add(buckets, {(n,): float(low + 3 * high) for n, (low, high) in each.items()})
         if now is None:
             continue
@@ -413,13 +413,12 @@ def test_a_histogram_over_sources_stays_cumulative_and_only_grows(seen: list[dic
 
 def test_bounds_that_change_begin_a_histogram_anew_with_those_that_all_have() -> None:
     kept = Distributed(0.001)
-    kept.add({("a",): {100.0: 1.0, INF: 2.0}}, {("a",): 500.0})
-    mixed = {("a",): {100.0: 2.0, INF: 5.0}, ("b",): {50.0: 1.0, 100.0: 2.0, INF: 3.0}}
-    kept.add({("a",): {100.0: 2.0, INF: 4.0}}, {("a",): 900.0})
+    few, many = (100.0, INF), (50.0, 100.0, INF)
+    kept.add({("a",): (few, (1.0, 2.0))}, {("a",): 500.0})
+    kept.add({("a",): (few, (2.0, 4.0))}, {("a",): 900.0})
+    mixed = {("a",): (few, (2.0, 5.0)), ("b",): (many, (1.0, 2.0, 3.0))}
     assert kept.add(mixed, {("a",): 1000.0, ("b",): 500.0}) == Histogram((0.1,), (3.0, 6.0), 1.0)
-    assert kept.add({("b",): {50.0: 1.0, 100.0: 2.0, INF: 3.0}}, {("b",): 1.0}) == Histogram(
-        (0.05, 0.1), (0.0,) * 3, 0.0
-    )
+    assert kept.add({("b",): (many, (1.0, 2.0, 3.0))}, {("b",): 1.0}) == Histogram((0.05, 0.1), (0.0,) * 3, 0.0)
 
 
 def twin_world(rules: Sequence[Rule] = ()) -> tuple[VirtualClock, Twin, PrometheusSensor, Informer, Any]:
