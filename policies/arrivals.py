@@ -2,9 +2,9 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
 from math import floor, sqrt
+from typing import NamedTuple
 
 SIZES = (1, 2, 4, 8)
 """Burstiness is looked at over so many intervals taken together."""
@@ -16,8 +16,7 @@ JUMP = 5.0
 """What is more standard deviations off than this is a jump."""
 
 
-@dataclass(frozen=True, slots=True)
-class Interval:
+class Interval(NamedTuple):
     length_s: float
     count: float
 
@@ -82,16 +81,18 @@ class RecentArrivals:
     @property
     def whole(self) -> Interval:
         """All together; there must be one."""
-        return self._from(0)
+        return self._between(0, len(self._times_s) - 1)
 
     def risen_per_s(self, last_s: float) -> float | None:
         """The rate over the last few seconds, where that is above the rate of all beyond chance; else None.
 
         Chance is three standard deviations. None too where the last interval is longer than `last_s`.
         """
-        recent = self._from(bisect_left(self._times_s, self._times_s[-1] - last_s - 1e-6))
-        expected = self.whole.rate_per_s * recent.length_s
-        return recent.rate_per_s if self._beyond_chance(recent.count - expected, recent.count) else None
+        times_s, totals = self._times_s, self._totals
+        start = bisect_left(times_s, times_s[-1] - last_s - 1e-6)
+        length_s, count = times_s[-1] - times_s[start], totals[-1] - totals[start]
+        expected = (totals[-1] - totals[0]) / (times_s[-1] - times_s[0]) * length_s
+        return count / length_s if count > expected and self._beyond_chance(count - expected, count) else None
 
     @property
     def growth_per_s2(self) -> float:
@@ -105,11 +106,11 @@ class RecentArrivals:
             return 0.0
         end = len(self._times_s) - 1
         quarters = [self._between(i - size, i) for i in range(end - 3 * size, end + 1, size)]
+        least = min([_slope(a, b) for a, b in pairwise(quarters)])
         first, last = quarters[0], quarters[-1]
         variance = first.rate_per_s / first.length_s + last.rate_per_s / last.length_s
-        if not self._beyond_chance(last.rate_per_s - first.rate_per_s, variance):
-            return 0.0
-        return max(0.0, min(_slope(a, b) for a, b in pairwise(quarters)))
+        grown = least > 0.0 and self._beyond_chance(last.rate_per_s - first.rate_per_s, variance)
+        return least if grown else 0.0
 
     @property
     def dispersion(self) -> Mapping[float, float]:
@@ -128,9 +129,6 @@ class RecentArrivals:
         deviations = excess / sqrt(poisson_variance) if poisson_variance > 0 else 0.0
         # Dispersion is dear, and asked only where Poisson arrivals would hardly ever show so much.
         return deviations > CHANCE and deviations > CHANCE * sqrt(max(self.dispersion.values(), default=1.0))
-
-    def _from(self, start: int) -> Interval:
-        return self._between(start, len(self._times_s) - 1)
 
     def _between(self, start: int, end: int) -> Interval:
         return Interval(self._times_s[end] - self._times_s[start], self._totals[end] - self._totals[start])

@@ -1,6 +1,6 @@
 """How many slots give each request class its due, where classes have a queue each."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -26,11 +26,10 @@ class Claim:
         return self.wait_s is None or queue.wait_tail(position, self.wait_s) <= 1.0 - self.quantile
 
 
-def slots_by_priority(claims: Sequence[Claim], upto: int, arrival_scv: float = 1.0, near: int | None = None) -> int:
+def slots_by_priority(claims: Sequence[Claim], upto: int, arrival_scv: float = 1.0) -> int:
     """The fewest slots that meet the claims of priorities up to `upto`, non-preemptive; 0 where nothing arrives.
 
-    Later classes are there too, but only as far as they do not overload the slots: they get what is left. `near` is
-    where to look first.
+    Later classes are there too, but only as far as they do not overload the slots: they get what is left.
     """
     levels = [list(group) for _, group in groupby(sorted(claims, key=_priority), _priority)]
     counted = [claim for level in levels for claim in level if claim.priority <= upto]
@@ -44,10 +43,10 @@ def slots_by_priority(claims: Sequence[Claim], upto: int, arrival_scv: float = 1
         places = reversed(list(enumerate(levels)))
         return all(c.met(queue, place) for place, level in places for c in level if c.priority <= upto)
 
-    return _least(meets, offered, near)
+    return fewest(meets, offered, offered + offered**0.5)
 
 
-def slots_by_weight(claims: Sequence[Claim], arrival_scv: float = 1.0, near: int | None = None) -> int:
+def slots_by_weight(claims: Sequence[Claim], arrival_scv: float = 1.0) -> int:
     """Slots that meet every claim where classes are served in proportion to weights; 0 where nothing arrives.
 
     No formula for the tail of weighted queues is known. Two bounds are: a class has its share of the slots to itself
@@ -66,17 +65,11 @@ def slots_by_weight(claims: Sequence[Claim], arrival_scv: float = 1.0, near: int
             for claim in asked
         )
 
-    return _least(meets, offered, near)
+    return fewest(meets, offered, offered + offered**0.5)
 
 
 def _priority(claim: Claim) -> int:
     return claim.priority
-
-
-def _least(meets: Callable[[int], bool], offered: float, near: int | None) -> int:
-    if near is None:
-        return fewest(meets, offered, offered + offered**0.5)
-    return fewest(meets, offered, near, 1)
 
 
 def _queue(

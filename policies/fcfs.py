@@ -13,7 +13,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from policies.decision import Decision, Reason
-from policies.loads import ENOUGH, Looking, LookingAhead, Seen, stated_service
+from policies.loads import ENOUGH, LookingAhead, Seen, stated_service
 from policies.observation import Observation, PoolReading
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits
@@ -80,13 +80,13 @@ class Fcfs:
             "ready": "as many replicas ready as are wanted",
         },
     )
-    _seen: dict[str, Seen] = field(default_factory=dict, init=False)
+    _seen: dict[str, Seen] = field(init=False)
     _target: Target = field(init=False)
-    _looking: Looking = field(init=False)
 
     def __post_init__(self) -> None:
         self._target = self.spec.target
-        self._looking = self.spec.looking
+        looking = self.spec.looking
+        self._seen = {name: Seen(looking) for name in self.pools}
 
     @property
     def memory_s(self) -> float:
@@ -97,7 +97,7 @@ class Fcfs:
 
     def _decided(self, name: str, observation: Observation) -> Reason | str:
         pool, reading = self.pools[name], observation.pools[name]
-        seen = self._seen.setdefault(name, Seen(self._looking))
+        seen = self._seen[name]
         seen.see(observation.time_s, reading, pool)
         found = seen.load(pool, reading)
         if isinstance(found, str):
@@ -112,30 +112,18 @@ class Fcfs:
         return self._size(pool, reading, seen, load, words)
 
     def _size(self, pool: PoolTraits, reading: PoolReading, seen: Seen, load: Load, words: str) -> Reason:
-        slots = self._slots(seen, load)
+        slots = self._target.slots(load.rounded_up())
         words += f", service {load.service_s:.3g} s, SCV {load.arrival_scv:.2g} of arrivals and {load.service_scv:.2g}"
         words += " of services"
         factor = _longer_than_predicted(load, min(slots, seen.least_slots), seen.window)
         if factor > 1:
-            slots = self._target.slots(load.corrected(factor), slots)
+            slots = self._target.slots(load.corrected(factor).rounded_up())
             words += f", both x {factor:.2g} for waits longer than predicted"
         words += f": {slots} slots"
         backlog = seen.backlog(pool, reading, load, self._target.time_s)
         if backlog:
             words += f" and {backlog} for a backlog of {seen.window.latest('queued'):.0f}"
         return Reason(ceil((slots + backlog) / pool.slots), words)
-
-    def _slots(self, seen: Seen, load: Load) -> int:
-        """Slots for a load, looked for where those of the last one say."""
-        if seen.sized is None:
-            slots = self._target.slots(load)
-        elif seen.sized[0] == load:
-            return seen.sized[1]
-        else:
-            before, needed = seen.sized
-            slots = self._target.slots(load, needed - 0.5 - before.offered + load.offered)
-        seen.sized = load, slots
-        return slots
 
 
 def _longer_than_predicted(load: Load, slots: int, window: Window) -> float:

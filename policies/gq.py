@@ -2,20 +2,23 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from policies.decision import Decision, Reason
-from policies.gq_rule import Limits, Line, Plan, plan
+from policies.gq_rule import Limits, Line, plan
 from policies.joint import Joint
-from policies.loads import SCV_STEP, STEP, LookingAhead, measured_service, rounded_up
+from policies.loads import LookingAhead, measured_service
 from policies.observation import Observation, PoolReading
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits, check_qualities, known
-from policies.sizing import Aiming, Load, one_target
+from policies.sizing import SCV_STEP, STEP, Aiming, Load, one_target, rounded_up
 from policies.spec import STRICT, Count, Fraction, InnerFraction, NonNegative, PositiveSeconds, Seconds
+
+_plan = lru_cache(maxsize=1 << 14)(plan)
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -98,7 +101,7 @@ class Gq:
 
 
 class _Model:
-    """One model: what was seen of its pools, and the mix that was found last."""
+    """One model: what was seen of its pools."""
 
     def __init__(self, pools: Pools, spec: GqSpec, shares: Mapping[str, float]) -> None:
         self.pools = pools
@@ -106,7 +109,7 @@ class _Model:
         self.shares = shares
         self.seen = Joint(pools, spec.looking)
         self._target = spec.target
-        self._found: tuple[object, Plan | None] | None = None
+        self._limits = spec.limits
 
     def wishes(self, observation: Observation) -> Mapping[str, Reason | str]:
         readings = {name: observation.pools[name] for name in self.pools if name in observation.pools}
@@ -131,7 +134,8 @@ class _Model:
             return dict.fromkeys(readings, f"no service time of {', '.join(unknown)} is known")
         backlog = self.seen.whole.backlog(self.seen.traits, one, load, self._target.time_s)
         rate_per_s = load.rate_per_s + backlog / load.service_s
-        mix = self._plan(tuple(line for line in lines.values() if line), rate_per_s, load.arrival_scv)
+        stepped = rounded_up(rate_per_s, STEP), rounded_up(load.arrival_scv, SCV_STEP)
+        mix = _plan(tuple(line for line in lines.values() if line), self._target, *stepped, self._limits)
         if mix is None:
             return dict.fromkeys(readings, "no mix of versions keeps to the limits and to the least replicas")
         words += f", SCV {load.arrival_scv:.2g}" + (f", a backlog of {one.total.queued:.0f}" if backlog else "")
@@ -156,12 +160,6 @@ class _Model:
             quality=pool.quality or 0.0,
             share=self.shares.get(pool.name, 0.0),
         )
-
-    def _plan(self, lines: tuple[Line, ...], rate_per_s: float, arrival_scv: float) -> Plan | None:
-        key = (lines, rounded_up(rate_per_s, STEP), rounded_up(arrival_scv, SCV_STEP))
-        if self._found is None or self._found[0] != key:
-            self._found = key, plan(lines, self._target, *key[1:], self.spec.limits)
-        return self._found[1]
 
     def _held(
         self, replicas: Mapping[str, int], words: str, readings: Mapping[str, PoolReading]

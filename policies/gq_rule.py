@@ -3,9 +3,16 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from math import prod
+
+import numpy as np
+from numpy.typing import NDArray
 
 from policies.programs import Program, fewer_first
 from policies.sizing import Load, Target
+
+MOST_TRIED = 20_000
+"""No more mixes than that are tried one by one; an integer program takes longer for few, and no longer for many."""
 
 DIGITS = 1e-7
 """So near to the slowest mean service that meets a target it is found."""
@@ -93,8 +100,7 @@ def plan(
     without shares, and then without the quality floor. None where the limits leave no replica.
     """
     bounds = limits or Limits()
-    needs = _slowest(lines, target, rate_per_s, arrival_scv)
-    found = _solved(lines, bounds, needs, shares=True, quality=True)
+    found = _cheapest(lines, bounds, partial(Mixture(lines).meets, target, rate_per_s, arrival_scv), rate_per_s)
     if found is not None:
         return Plan(found)
     for shares, quality, words in (
@@ -109,35 +115,91 @@ def plan(
     return None
 
 
+Meets = Callable[[int, float], bool]
+"""Whether so many slots meet the target with this mean service; if not, then neither do fewer or slower ones."""
+
+
+def _cheapest(lines: Sequence[Line], limits: Limits, meets: Meets, rate_per_s: float) -> dict[str, int] | None:
+    """The cheapest mix that meets the target: mixes are tried by cost where few may do, else a program is solved."""
+    few = fewer_first([x.cost_per_hour for x in lines])
+    costs = [x.cost_per_hour + few for x in lines]
+    dearest = sum(cost * (x.at_most - x.at_least) for cost, x in zip(costs, lines, strict=True))
+    # Beyond the least replicas no less than this bears the load.
+    lacking = max(0.0, rate_per_s - sum(x.at_least * x.rate_per_s for x in lines))
+    budget = lacking * min(cost / x.rate_per_s for cost, x in zip(costs, lines, strict=True))
+    while budget <= dearest * (1.0 + 1e-9):
+        budget = 1.3 * budget + 4.0 * max(costs)
+        more = [min(x.at_most - x.at_least, int(budget / cost)) for cost, x in zip(costs, lines, strict=True)]
+        if prod(n + 1 for n in more) > MOST_TRIED:
+            return _solved(lines, limits, _slowest(lines, meets, rate_per_s), shares=True, quality=True)
+        counts = np.indices([n + 1 for n in more]).reshape(len(lines), -1)
+        counts = counts[:, np.array(costs) @ counts <= budget] + np.array([[x.at_least] for x in lines])
+        found = _first(lines, counts[:, _kept(lines, limits, counts, rate_per_s)], np.array(costs), meets)
+        if found is not None:
+            return found
+    return None
+
+
+def _kept(lines: Sequence[Line], limits: Limits, counts: NDArray[np.int64], rate_per_s: float) -> NDArray[np.bool_]:
+    """Which mixes, one a column, bear the load and keep to shares and limits."""
+    served = np.array([[x.rate_per_s] for x in lines]) * counts
+    together = served.sum(axis=0)
+    kept = together > rate_per_s
+    for line, part in zip(lines, served, strict=True):
+        kept &= part >= line.share * together - 1e-9
+    if limits.quality is not None:
+        kept &= np.array([x.quality for x in lines]) @ served >= limits.quality * together - 1e-9
+    if limits.replicas is not None:
+        kept &= counts.sum(axis=0) <= limits.replicas
+    if limits.cost_per_hour is not None:
+        kept &= np.array([x.cost_per_hour for x in lines]) @ counts <= limits.cost_per_hour + 1e-9
+    return kept
+
+
+def _first(
+    lines: Sequence[Line], counts: NDArray[np.int64], costs: NDArray[np.float64], meets: Meets
+) -> dict[str, int] | None:
+    """The cheapest of these mixes, one a column, that meets the target; of equally cheap ones the fastest."""
+    slots = np.array([x.slots for x in lines]) @ counts
+    rates_per_s = np.array([x.rate_per_s for x in lines]) @ counts
+    service_s = slots / rates_per_s
+    left = np.lexsort((-rates_per_s, np.round(costs @ counts / costs.max(), 9)))
+    while left.size:
+        best = left[0]
+        if meets(int(slots[best]), float(service_s[best])):
+            return {x.name: int(n) for x, n in zip(lines, counts[:, best], strict=True)}
+        left = left[(slots[left] > slots[best]) | (service_s[left] < service_s[best])]
+    return None
+
+
 Needs = Sequence[tuple[int, float]]
 """(Slots, the slowest mean service with which so many meet the target), for each number of slots that may do."""
 
 
-def _slowest(lines: Sequence[Line], target: Target, rate_per_s: float, arrival_scv: float) -> Needs:
+def _slowest(lines: Sequence[Line], meets: Meets, rate_per_s: float) -> Needs:
     """From the fewest slots of the fastest version up to where any mix of as many meets the target."""
-    mixture = Mixture(lines)
     fast, slow = min(x.service_s for x in lines), max(x.service_s for x in lines)
     most = sum(x.at_most * x.slots for x in lines)
     needs: list[tuple[int, float]] = []
     low = fast
     for slots in range(int(rate_per_s * fast) + 1, most + 1):
-        meets = partial(mixture.meets, target, rate_per_s, arrival_scv, slots)
-        if meets(low):
-            low = slow if meets(slow) else _edge(meets, low, slow, 2.0 * low / slots)
+        in_time = partial(meets, slots)
+        if in_time(low):
+            low = slow if in_time(slow) else _edge(in_time, low, slow, 2.0 * low / slots)
             needs.append((slots, low))
         if needs and low >= slow:
             break
     return needs
 
 
-def _edge(meets: Callable[[float], bool], low: float, high: float, step: float) -> float:
-    """The greatest number at which `meets` holds, where it holds at `low` and not at `high`; looked for from below."""
-    while low + step < high and meets(low + step):
+def _edge(in_time: Callable[[float], bool], low: float, high: float, step: float) -> float:
+    """The greatest number at which `in_time` holds, where it holds at `low`, not at `high`; looked for from below."""
+    while low + step < high and in_time(low + step):
         low, step = low + step, 2.0 * step
     high = min(high, low + step)
     while high - low > DIGITS * low:
         middle = 0.5 * (low + high)
-        low, high = (middle, high) if meets(middle) else (low, middle)
+        low, high = (middle, high) if in_time(middle) else (low, middle)
     return low
 
 

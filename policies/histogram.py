@@ -1,9 +1,8 @@
 """A cumulative histogram as a monitoring system keeps it, and what can be read off it."""
 
 from bisect import bisect_left
-from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import pairwise
+from operator import sub
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +27,10 @@ class Histogram:
 
     def since(self, earlier: "Histogram") -> "Histogram":
         """The values added after `earlier`; all of this one where the histogram was reset or its bounds changed."""
-        if earlier.bounds != self.bounds or any(a < b for a, b in zip(self.counts, earlier.counts, strict=True)):
+        if earlier.bounds != self.bounds:
             return self
-        counts = tuple(a - b for a, b in zip(self.counts, earlier.counts, strict=True))
-        return Histogram(self.bounds, counts, self.sum - earlier.sum)
+        counts = tuple(map(sub, self.counts, earlier.counts))
+        return self if min(counts) < 0 else Histogram(self.bounds, counts, self.sum - earlier.sum)
 
     def mean(self) -> float | None:
         """The mean, exact; None where there are no values."""
@@ -72,22 +71,21 @@ class Histogram:
         return max(0.0, self._second_moment() / mean**2 - 1.0)
 
     def _second_moment(self) -> float:
-        buckets = list(self._buckets())
-        width = sum(share * (high - low) for share, low, high in buckets)
-        middle = sum(share * (high + low) / 2 for share, low, high in buckets)
+        buckets = self._buckets()
+        width = sum([share * width for share, _, width in buckets])
+        middle = sum([share * middle for share, middle, _ in buckets])
         shift = max(-0.5, min((self.sum / self.total - middle) / width, 0.5)) if width > 0 else 0.0
         # What is left of an even spread when its middle moves by `shift` widths and it stays within the bucket.
         spread = (0.25 - shift**2) / 3
-        return sum(
-            share * (((low + high) / 2 + shift * (high - low)) ** 2 + spread * (high - low) ** 2)
-            for share, low, high in buckets
-        )
+        return sum([share * ((middle + shift * width) ** 2 + spread * width**2) for share, middle, width in buckets])
 
-    def _buckets(self) -> Iterator[tuple[float, float, float]]:
-        """Share, lower and upper end of each bucket that holds values."""
-        edges = (0.0, *self.bounds, self.bounds[-1] if self.bounds else 0.0)
-        below = 0.0
-        for (low, high), count in zip(pairwise(edges), self.counts, strict=True):
+    def _buckets(self) -> list[tuple[float, float, float]]:
+        """Share, middle and width of each bucket that holds values."""
+        found = []
+        low = below = 0.0
+        total, last = self.counts[-1], self.bounds[-1] if self.bounds else 0.0
+        for high, count in zip((*self.bounds, last), self.counts, strict=True):
             if count > below:
-                yield (count - below) / self.total, low, high
-            below = count
+                found.append(((count - below) / total, (low + high) / 2, high - low))
+            low, below = high, count
+        return found

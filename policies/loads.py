@@ -2,7 +2,7 @@
 
 from collections import deque
 from dataclasses import dataclass, replace
-from math import ceil, isfinite, log, sqrt
+from math import ceil, isfinite, sqrt
 
 from policies.arrivals import RecentArrivals
 from policies.decision import Reason
@@ -17,10 +17,6 @@ ENOUGH = 100
 
 INTERVALS = 40
 """The window is looked at in so many parts, or in as many as there are readings."""
-
-
-STEP, SCV_STEP = 0.01, 0.05
-"""Rates and services, and SCVs, are rounded up by this share: a mix is dear to find, and should not change for less."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +55,6 @@ class Seen:
         self.looking = looking
         self.window = Window(looking.window_s)
         self.arrivals = RecentArrivals(looking.window_s / INTERVALS)
-        self.sized: tuple[Load, int] | None = None
-        """The load of last time and the slots that it needed: near those are the ones needed now."""
         self._times_s: deque[float] = deque()
         self._slots: deque[int] = deque()
         self._needed: deque[tuple[float, int]] = deque()
@@ -186,11 +180,3 @@ def felt(load: Load, recent: RecentArrivals) -> Load:
     servers = int(load.offered + sqrt(load.offered)) + 1
     index = effective_arrival_scv(known, load.rate_per_s, load.service_s, servers, load.service_scv)
     return replace(load, arrival_scv=believed(index))
-
-
-def rounded_up(number: float, share: float) -> float:
-    """The next of a row of numbers that grow by this share each; 0 stays 0.
-
-    So that an answer that is dear to find is looked for anew only when what it rests on changed by as much.
-    """
-    return (1.0 + share) ** ceil(log(number) / log(1.0 + share) - 1e-9) if number > 0 else 0.0

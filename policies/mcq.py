@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from math import ceil
 from typing import Annotated, Literal
 
@@ -10,18 +11,18 @@ from pydantic.dataclasses import dataclass as checked
 
 from policies.class_sizing import Claim, slots_by_priority, slots_by_weight
 from policies.decision import Decision, Reason
-from policies.loads import Looking, LookingAhead, Seen, rounded_up, seen_service
+from policies.loads import Looking, LookingAhead, Seen, seen_service
 from policies.observation import Flow, Observation, PoolReading
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits
 from policies.queues import PriorityClass
 from policies.rationing import rationed
-from policies.sizing import Load
+from policies.sizing import SCV_STEP, Load, rounded_up
 from policies.spec import STRICT, Count, InnerFraction, Name, NonNegative, Positive, PositiveSeconds, Seconds
 from policies.windows import Window
 
-STEP = 0.01
-"""Rates, services and variability are rounded up to steps of this share: sizes for classes are dear to find."""
+_by_priority = lru_cache(maxsize=1 << 16)(slots_by_priority)
+_by_weight = lru_cache(maxsize=1 << 16)(slots_by_weight)
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -73,15 +74,14 @@ class ClassesSeen:
 
     def __init__(self, looking: Looking) -> None:
         self.whole = Seen(looking)
-        self.sized: tuple[object, list[int]] | None = None
-        """What was sized last, and the slots that came of it."""
         self._windows: dict[str, Window] = {}
 
     def see(self, time_s: float, reading: PoolReading, pool: PoolTraits) -> None:
         self.whole.see(time_s, reading, pool)
         for name in reading.classes.keys() | self._windows.keys():
-            window = self._windows.setdefault(name, Window(self.whole.looking.window_s))
-            window.take(time_s, reading.age_s, reading.classes.get(name, UNREAD))
+            if name not in self._windows:
+                self._windows[name] = Window(self.whole.looking.window_s)
+            self._windows[name].take(time_s, reading.age_s, reading.classes.get(name, UNREAD))
 
     def loads(self, whole: Load) -> dict[str, PriorityClass]:
         """Class -> its part of the load; empty where no class is shown.
@@ -122,12 +122,12 @@ class Mcq:
             "ready": "as many replicas ready as are wanted",
         },
     )
-    _seen: dict[str, ClassesSeen] = field(default_factory=dict, init=False)
-    _looking: Looking = field(init=False)
+    _seen: dict[str, ClassesSeen] = field(init=False)
     _levels: Sequence[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self._looking, self._levels = self.spec.looking, self.spec.levels
+        looking, self._levels = self.spec.looking, self.spec.levels
+        self._seen = {name: ClassesSeen(looking) for name in self.pools}
 
     @property
     def memory_s(self) -> float:
@@ -164,7 +164,7 @@ class Mcq:
 
     def _sized(self, name: str, observation: Observation) -> Sized | str:
         pool, reading = self.pools[name], observation.pools[name]
-        seen = self._seen.setdefault(name, ClassesSeen(self._looking))
+        seen = self._seen[name]
         seen.see(observation.time_s, reading, pool)
         found = seen.whole.load(pool, reading)
         if isinstance(found, str):
@@ -176,7 +176,7 @@ class Mcq:
 
     def _of(self, pool: PoolTraits, reading: PoolReading, seen: ClassesSeen, load: Load, words: str) -> Sized:
         claims = self._claims(seen.loads(load), load)
-        slots = self._slots(seen, claims, rounded_up(load.arrival_scv, STEP))
+        slots = self._slots(claims, rounded_up(load.arrival_scv, SCV_STEP))
         backlog = seen.whole.backlog(pool, reading, load, max(t.wait_s for t in self.spec.classes.values()))
         parts = ", ".join(f"{c.name} {c.load.rate_per_s:.3g}/s of {c.load.service_s:.3g} s" for c in claims)
         words += f", SCV {load.arrival_scv:.2g}: {parts}: {slots[-1]} slots"
@@ -205,23 +205,17 @@ class Mcq:
             weight=target.weight,
         )
 
-    def _slots(self, seen: ClassesSeen, claims: tuple[Claim, ...], arrival_scv: float) -> list[int]:
+    def _slots(self, claims: tuple[Claim, ...], arrival_scv: float) -> list[int]:
         """Slots for the classes up to each level; those for the last serve all, classes without a target too."""
-        key = (claims, arrival_scv)
-        if seen.sized is None or seen.sized[0] != key:
-            before: Sequence[int | None] = seen.sized[1] if seen.sized else [None] * len(self._levels)
-            seen.sized = key, self._slots_anew(claims, arrival_scv, before)
-        return seen.sized[1]
-
-    def _slots_anew(self, claims: tuple[Claim, ...], arrival_scv: float, before: Sequence[int | None]) -> list[int]:
         if self.spec.order == "weights":
-            return [slots_by_weight(claims, arrival_scv, before[-1])] * len(self._levels)
-        whole = slots_by_priority(claims, self._levels[-1] + 1, arrival_scv, before[-1])
+            return [_by_weight(claims, arrival_scv)] * len(self._levels)
+        whole = _by_priority(claims, self._levels[-1] + 1, arrival_scv)
         # Only where a budget may be short it matters what the first classes need.
-        first = zip(self._levels[:-1], before, strict=False) if self.spec.replicas is not None else ()
-        levels = [min(whole, slots_by_priority(claims, level, arrival_scv, near)) for level, near in first]
+        first = self._levels[:-1] if self.spec.replicas is not None else ()
+        levels = [min(whole, _by_priority(claims, level, arrival_scv)) for level in first]
         return [*levels, *[whole] * (len(self._levels) - len(levels))]
 
 
 def _stepped(rate_per_s: float, service_s: float, scv: float) -> PriorityClass:
-    return PriorityClass(rounded_up(rate_per_s, STEP), rounded_up(service_s, STEP), rounded_up(scv, STEP))
+    load = Load(rate_per_s=rate_per_s, service_s=service_s, service_scv=scv).rounded_up()
+    return PriorityClass(load.rate_per_s, load.service_s, load.service_scv)

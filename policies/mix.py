@@ -8,12 +8,12 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from policies.decision import Decision, Reason
-from policies.loads import SCV_STEP, STEP, LookingAhead, Seen, rounded_up
+from policies.loads import LookingAhead, Seen
 from policies.mix_rule import Asked, Group, Mix, Part, mix
 from policies.observation import Observation
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits, check_qualities, known
-from policies.sizing import Aiming, Load, one_target
+from policies.sizing import SCV_STEP, STEP, Aiming, Load, one_target, rounded_up
 from policies.spec import STRICT, Count, Fraction, InnerFraction, Name, NonNegative, PositiveSeconds, Seconds
 
 

@@ -3,11 +3,16 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 from policies.queues import GGC, MMC, fewest, servers_for_mean_response, servers_for_response
 
 LEAST_SCV, LARGEST_SCV = 0.001, 50.0
 """Less variability is taken for none; more is not believed: that is a load that changes, which the rate follows."""
+
+STEP, SCV_STEP = 0.01, 0.05
+"""Rates and services, and SCVs, are rounded up by this share: what a load needs is dear to find, and hardly changes for
+less."""
 
 NEXT_TO_NO_WAIT = 0.1
 """Of a mean service: waiting less than that buys nothing."""
@@ -27,6 +32,20 @@ class Load:
         """Slots' worth of work."""
         return self.rate_per_s * self.service_s
 
+    def rounded_up(self) -> "Load":
+        """A load that is hardly harder, and the same for all loads that hardly differ: what it needs is looked up.
+
+        The offered slots grow by at most a thirty-second of their root (as they scatter by that) or of themselves, the
+        mean service by 1 %, SCVs by 5 %.
+        """
+        service_s = rounded_up(self.service_s, STEP)
+        return Load(
+            rate_per_s=_offered_rounded_up(self.offered) / service_s,
+            service_s=service_s,
+            service_scv=rounded_up(self.service_scv, SCV_STEP),
+            arrival_scv=rounded_up(self.arrival_scv, SCV_STEP),
+        )
+
     def corrected(self, factor: float) -> "Load":
         """Mean waits are in proportion to the sum of the two SCVs (Allen and Cunneen 1978), so this scales both."""
         return replace(
@@ -38,6 +57,14 @@ class Load:
 
 def believed(scv: float) -> float:
     return 0.0 if scv < LEAST_SCV else min(scv, LARGEST_SCV)
+
+
+def rounded_up(number: float, share: float) -> float:
+    """The next of a row of numbers that grow by this share each; 0 stays 0.
+
+    So that an answer that is dear to find is looked for anew only when what it rests on changed by as much.
+    """
+    return (1.0 + share) ** math.ceil(math.log(number) / math.log(1.0 + share) - 1e-9) if number > 0 else 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,6 +94,8 @@ class Target:
 
     def met(self, queue: MMC | GGC) -> bool:
         beyond = 1.0 - self.quantile
+        if self.mean_response_s is None and queue.wait_probability <= beyond:
+            return True
         if self.wait_s is not None:
             return queue.wait_tail(self.wait_s) <= beyond
         if queue.wait_tail(NEXT_TO_NO_WAIT * queue.service_s) <= beyond:
@@ -75,22 +104,18 @@ class Target:
             return queue.response_tail(self.response_s) <= beyond
         return queue.response_s <= (self.mean_response_s or 0.0)
 
-    def slots(self, load: Load, near: float | None = None) -> int:
-        """The fewest slots that meet the target; 0 where nothing arrives.
+    def slots(self, load: Load) -> int:
+        """The fewest slots that meet the target; 0 where nothing arrives. Remembered.
 
-        `near` is where to look first. Never fewer for more load, for arrivals that are burstier or, with a target on
+        Never fewer for more load, for arrivals that are burstier or, with a target on
         waits or the mean, for services that vary more: bursts of constant services keep together and may wait longer
         than those of variable ones, and what is measured of variability is not known so well as to count on that.
         """
-        if load.rate_per_s <= 0.0:
-            return 0
-        step = None if near is None else 1
-        spread = math.sqrt(load.offered * (load.arrival_scv + load.service_scv) / (1.0 + load.service_scv))
-        return fewest(self._meets(load), load.offered, load.offered + spread if near is None else near, step)
+        return _slots(self, load)
 
     def met_by(self, load: Load, slots: int) -> bool:
         """Whether so many slots meet the target; never where they do not bear the load."""
-        return load.offered < slots and self._meets(load)(slots)
+        return load.offered < slots and self.meets(load)(slots)
 
     def rate_per_s(self, slots: int, service_s: float, service_scv: float, arrival_scv: float = 1.0) -> float:
         """The most arrivals a second, to 6 digits, of which `slots` slots meet the target; 0 for no slots."""
@@ -98,10 +123,10 @@ class Target:
         while high - low > 1e-6 * high:
             middle = 0.5 * (low + high)
             load = Load(rate_per_s=middle, service_s=service_s, service_scv=service_scv, arrival_scv=arrival_scv)
-            low, high = (middle, high) if self._meets(load)(slots) else (low, middle)
+            low, high = (middle, high) if self.meets(load)(slots) else (low, middle)
         return low
 
-    def _meets(self, load: Load) -> Callable[[int], bool]:
+    def meets(self, load: Load) -> Callable[[int], bool]:
         """Whether so many slots, enough to bear the load, meet the target."""
         steady = self.response_s is None and load.arrival_scv > 1.0 and load.service_scv > 0.0
 
@@ -111,6 +136,20 @@ class Target:
             return not steady or self.met(_queue(load, slots, 0.0))
 
         return meets
+
+
+@lru_cache(maxsize=1 << 16)
+def _slots(target: Target, load: Load) -> int:
+    if load.rate_per_s <= 0.0:
+        return 0
+    spread = math.sqrt(load.offered * (load.arrival_scv + load.service_scv) / (1.0 + load.service_scv))
+    return fewest(target.meets(load), load.offered, load.offered + spread)
+
+
+def _offered_rounded_up(offered: float) -> float:
+    return (
+        rounded_up(offered, 1.0 / 32.0) if offered < 1.0 else (math.ceil(64.0 * math.sqrt(offered) - 1e-9) / 64.0) ** 2
+    )
 
 
 def _queue(load: Load, slots: int, service_scv: float) -> MMC | GGC:

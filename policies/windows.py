@@ -6,8 +6,8 @@ fed the last `span_s` of readings gives the same bits as one that has always bee
 
 from collections import deque
 from collections.abc import Iterator
-from dataclasses import dataclass
-from itertools import pairwise, takewhile
+from dataclasses import dataclass, field
+from itertools import pairwise
 from math import inf, isfinite
 from typing import cast
 
@@ -27,6 +27,7 @@ class Window:
         """Readings taken before were dropped."""
         self._readings: deque[tuple[float, Flow]] = deque()
         self._followed: dict[str, _Unbroken] = {}
+        self._counters: dict[str, _Counted] = {}
 
     def see(self, observation: Observation, pool: str) -> bool:
         """Take in the pool's reading, and say whether it is new; one that was seen before is not counted again."""
@@ -54,11 +55,14 @@ class Window:
 
         A counter that went back was restarted from zero.
         """
-        points = list(self._points(counter, last_s))
-        if len(points) < 2:
+        counted = self._counted(counter)
+        points = counted.points
+        since_s = -inf if last_s is None or not points else self._readings[-1][0] - last_s
+        first = next((point for point in points if point[0] >= since_s), None)
+        if first is None or first is points[-1]:
             return None
-        restarted = sum(before for (_, before), (_, after) in pairwise(points) if after < before)
-        return points[-1][1] - points[0][1] + restarted, points[-1][0] - points[0][0]
+        restarted = sum([before for t, before in counted.restarts if t > first[0]])
+        return points[-1][1] - first[1] + restarted, points[-1][0] - first[0]
 
     def rate_per_s(self, counter: str, last_s: float | None = None) -> float | None:
         """Mean growth of a counter over the last `last_s` (the whole window where not given)."""
@@ -79,11 +83,29 @@ class Window:
 
     def _unbroken_since(self, name: str) -> float:
         """Since when each reading has gone on from the one before; infinite where the last lacks the histogram."""
-        followed = self._followed.setdefault(name, _Unbroken())
-        new = list(takewhile(lambda reading: reading[0] > followed.through_s, reversed(self._readings)))
-        for t, flow in reversed(new):
+        followed = self._followed.get(name)
+        if followed is None:
+            followed = self._followed[name] = _Unbroken()
+        for t, flow in self._later(followed.through_s):
             followed.see(t, getattr(flow, name))
         return followed.since_s
+
+    def _counted(self, counter: str) -> "_Counted":
+        """What the readings show of a counter."""
+        counted = self._counters.get(counter)
+        if counted is None:
+            counted = self._counters[counter] = _Counted()
+        for t, flow in self._later(counted.through_s):
+            counted.see(t, getattr(flow, counter))
+        counted.forget(self._readings[0][0] if self._readings else inf)
+        return counted
+
+    def _later(self, than_s: float) -> Iterator[tuple[float, Flow]]:
+        """Readings taken later than this."""
+        new = 0
+        while new < len(self._readings) and self._readings[-new - 1][0] > than_s:
+            new += 1
+        return (self._readings[i] for i in range(-new, 0))
 
     def latest(self, gauge: str) -> float | None:
         """A gauge at the last reading."""
@@ -93,18 +115,12 @@ class Window:
         since_s = -inf if last_s is None or not self._readings else self._readings[-1][0] - last_s
         return ((t, flow) for t, flow in self._readings if t >= since_s)
 
-    def _points(self, counter: str, last_s: float | None) -> Iterator[tuple[float, float]]:
-        for t, flow in self._within(last_s):
-            value = getattr(flow, counter)
-            if value is not None and isfinite(value):
-                yield t, value
-
     def growth(self, counter: str, scale_s: float) -> Iterator[tuple[float, float]]:
         """(Duration, growth) of consecutive intervals at least `scale_s` long."""
         start: tuple[float, float] | None = None
         grown = 0.0
         before = 0.0
-        for t, value in self._points(counter, None):
+        for t, value in self._counted(counter).points:
             if start is None:
                 start = (t, value)
             else:
@@ -113,6 +129,30 @@ class Window:
                     yield t - start[0], grown
                     start, grown = (t, value), 0.0
             before = value
+
+
+@dataclass(slots=True)
+class _Counted:
+    """The readings that show a counter, and after which of them it had been restarted."""
+
+    points: deque[tuple[float, float]] = field(default_factory=deque)
+    restarts: deque[tuple[float, float]] = field(default_factory=deque)
+    """When it was read the first time after a restart, and what it showed before."""
+    through_s: float = -inf
+
+    def see(self, taken_s: float, value: float | None) -> None:
+        self.through_s = taken_s
+        if value is not None and isfinite(value):
+            if self.points and value < self.points[-1][1]:
+                self.restarts.append((taken_s, self.points[-1][1]))
+            self.points.append((taken_s, value))
+
+    def forget(self, before_s: float) -> None:
+        """Drop what was read before this time."""
+        while self.points and self.points[0][0] < before_s:
+            self.points.popleft()
+        while self.restarts and self.restarts[0][0] < before_s:
+            self.restarts.popleft()
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from policies.gq_rule import Limits, Line, Mixture, Plan, plan
+from policies.gq_rule import MOST_TRIED, Limits, Line, Mixture, Plan, plan
 from policies.queues import servers_for_wait
 from policies.sizing import Target
 
@@ -72,10 +72,12 @@ some_limits = st.builds(
 targets = st.sampled_from([WAIT, Target(wait_s=0.1), Target(response_s=9.0), Target(mean_response_s=4.0)])
 
 
-@settings(deadline=None, max_examples=60)
-@given(some_lines(), targets, st.floats(0.2, 8.0), some_limits)
-def test_no_mix_is_cheaper(lines: list[Line], target: Target, rate: float, limits: Limits) -> None:
-    found = plan(lines, target, rate, limits=limits)
+@settings(deadline=None, max_examples=100)
+@given(some_lines(), targets, st.floats(0.2, 8.0), some_limits, st.sampled_from([0, MOST_TRIED]))
+def test_no_mix_is_cheaper(lines: list[Line], target: Target, rate: float, limits: Limits, tried: int) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("policies.gq_rule.MOST_TRIED", tried)
+        found = plan(lines, target, rate, limits=limits)
     within = [mix for mix in mixes(lines) if keeps(lines, mix, limits)]
     # A hair faster or slower: the edge is known to seven digits.
     surely = [mix for mix in within if in_time(lines, mix, target, rate, 1.0 + 1e-6)]

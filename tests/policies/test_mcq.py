@@ -131,13 +131,6 @@ def test_more_load_never_needs_fewer_slots(few: list[Claim], times: float, slots
 
 
 @settings(deadline=None, max_examples=40)
-@given(claims(), st.integers(1, 200))
-def test_where_it_looks_first_does_not_matter(some: list[Claim], near: int) -> None:
-    assert slots_by_priority(some, 2, near=near) == slots_by_priority(some, 2)
-    assert slots_by_weight(some, near=near) == slots_by_weight(some)
-
-
-@settings(deadline=None, max_examples=40)
 @given(claims(), st.integers(0, 3))
 def test_the_bound_by_weights_is_never_worse_than_going_last(some: list[Claim], position: int) -> None:
     alone = some[position % len(some)]

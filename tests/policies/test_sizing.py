@@ -33,10 +33,13 @@ def test_arrivals_that_vary_more_never_want_fewer_slots(load: Load, target: Targ
     assert target.slots(one) <= target.slots(two)
 
 
-@settings(deadline=None, max_examples=80)
-@given(loads, st.sampled_from([*TARGETS, Target(response_s=6.0)]), st.floats(-50.0, 300.0))
-def test_where_it_looks_first_does_not_matter(load: Load, target: Target, near: float) -> None:
-    assert target.slots(load, near) == target.slots(load)
+@settings(deadline=None, max_examples=150)
+@given(loads, st.sampled_from([*TARGETS, Target(response_s=20.0)]))
+def test_a_load_rounded_up_is_hardly_more_and_never_wants_fewer_slots(load: Load, target: Target) -> None:
+    rounded = load.rounded_up()
+    assert load.offered * (1 - 1e-9) <= rounded.offered <= load.offered + min(load.offered, load.offered**0.5) / 30
+    assert rounded.rounded_up().offered == pytest.approx(rounded.offered)
+    assert target.slots(load) <= target.slots(rounded)
 
 
 @settings(deadline=None, max_examples=60)
