@@ -2,9 +2,9 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from math import floor, sqrt
-from typing import NamedTuple
 
 SIZES = (1, 2, 4, 8)
 """Burstiness is looked at over so many intervals taken together."""
@@ -16,7 +16,8 @@ JUMP = 5.0
 """What is more standard deviations off than this is a jump."""
 
 
-class Interval(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Interval:
     length_s: float
     count: float
 
@@ -81,7 +82,7 @@ class RecentArrivals:
     @property
     def whole(self) -> Interval:
         """All together; there must be one."""
-        return self._between(0, len(self._times_s) - 1)
+        return Interval(self._times_s[-1] - self._times_s[0], self._totals[-1] - self._totals[0])
 
     def risen_per_s(self, last_s: float) -> float | None:
         """The rate over the last few seconds, where that is above the rate of all beyond chance; else None.
@@ -104,13 +105,16 @@ class RecentArrivals:
         size = self.intervals // 4
         if not size:
             return 0.0
-        end = len(self._times_s) - 1
-        quarters = [self._between(i - size, i) for i in range(end - 3 * size, end + 1, size)]
-        least = min([_slope(a, b) for a, b in pairwise(quarters)])
-        first, last = quarters[0], quarters[-1]
-        variance = first.rate_per_s / first.length_s + last.rate_per_s / last.length_s
-        grown = least > 0.0 and self._beyond_chance(last.rate_per_s - first.rate_per_s, variance)
-        return least if grown else 0.0
+        start = len(self._times_s) - 1 - 4 * size
+        lengths_s = [b - a for a, b in pairwise(self._times_s[start::size])]
+        counts = [b - a for a, b in pairwise(self._totals[start::size])]
+        rates = [count / length_s for count, length_s in zip(counts, lengths_s, strict=True)]
+        # From the middle of each quarter to that of the next.
+        slopes = [2.0 * (rates[i + 1] - rates[i]) / (lengths_s[i] + lengths_s[i + 1]) for i in range(3)]
+        if min(slopes) <= 0.0:
+            return 0.0
+        variance = rates[0] / lengths_s[0] + rates[-1] / lengths_s[-1]
+        return min(slopes) if self._beyond_chance(rates[-1] - rates[0], variance) else 0.0
 
     @property
     def dispersion(self) -> Mapping[float, float]:
@@ -130,9 +134,6 @@ class RecentArrivals:
         # Dispersion is dear, and asked only where Poisson arrivals would hardly ever show so much.
         return deviations > CHANCE and deviations > CHANCE * sqrt(max(self.dispersion.values(), default=1.0))
 
-    def _between(self, start: int, end: int) -> Interval:
-        return Interval(self._times_s[end] - self._times_s[start], self._totals[end] - self._totals[start])
-
     def _surprise(self, size: int) -> float | None:
         """How many standard deviations more of the arrivals came in the last so many intervals than in as many before
         them and them together at an even rate; None where there are too few, or no arrivals."""
@@ -149,11 +150,6 @@ class RecentArrivals:
     def _of_size(self, size: int) -> list[float]:
         """The surprises of all runs of so many intervals, back from the last; what is left over is the oldest."""
         return [s for s in self._surprises[size][: 2 * size - 1 : -size] if s is not None]
-
-
-def _slope(a: Interval, b: Interval) -> float:
-    """Growth of the rate per second from the middle of one interval to that of the next."""
-    return 2.0 * (b.rate_per_s - a.rate_per_s) / (a.length_s + b.length_s)
 
 
 def _dispersion(surprises: Sequence[float]) -> float | None:

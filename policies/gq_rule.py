@@ -144,7 +144,7 @@ def _kept(lines: Sequence[Line], limits: Limits, counts: NDArray[np.int64], rate
     """Which mixes, one a column, bear the load and keep to shares and limits."""
     served = np.array([[x.rate_per_s] for x in lines]) * counts
     together = served.sum(axis=0)
-    kept = together > rate_per_s
+    kept: NDArray[np.bool_] = together > rate_per_s
     for line, part in zip(lines, served, strict=True):
         kept &= part >= line.share * together - 1e-9
     if limits.quality is not None:

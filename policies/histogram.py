@@ -34,7 +34,8 @@ class Histogram:
 
     def mean(self) -> float | None:
         """The mean, exact; None where there are no values."""
-        return self.sum / self.total if self.total > 0 else None
+        total = self.counts[-1]
+        return self.sum / total if total > 0 else None
 
     def quantile(self, fraction: float) -> float | None:
         """The value below which `fraction` of the values lie, linear inside a bucket; the last bound where it lies

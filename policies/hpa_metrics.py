@@ -62,14 +62,16 @@ class ReplicaWindow:
 
     def __init__(self, span_s: float) -> None:
         self.span_s = span_s
-        self._readings: deque[tuple[float, tuple[ReplicaReading, ...]]] = deque()
+        self._readings: deque[tuple[float, Mapping[str, float]]] = deque()
+        """When it was read, and the utilization of each replica that showed it."""
 
     def see(self, observation: Observation, pool: str) -> None:
         reading = observation.pools[pool]
         if reading.age_s is not None:
             taken_s = observation.time_s - reading.age_s
             if not self._readings or taken_s > self._readings[-1][0]:
-                self._readings.append((taken_s, reading.replicas or ()))
+                shown = {r.name: r.utilization for r in reading.replicas or () if r.utilization is not None}
+                self._readings.append((taken_s, shown))
         while self._readings and self._readings[0][0] < observation.time_s - self.span_s:
             self._readings.popleft()
 
@@ -78,16 +80,12 @@ class ReplicaWindow:
         if not self._readings:
             return {}
         taken_s, newest = self._readings[-1]
-        sums: dict[str, list[float]] = {r.name: [] for r in newest if r.utilization is not None}
-        for time_s, replicas in self._readings:
-            if time_s > taken_s - window_s:
-                for replica in replicas:
-                    if replica.utilization is not None and replica.name in sums:
-                        sums[replica.name].append(replica.utilization)
-        return {
-            name: Sample(thousandths(slots * sum(values) / len(values)), taken_s, window_s)
-            for name, values in sums.items()
-        }
+        within = [shown for time_s, shown in self._readings if time_s > taken_s - window_s]
+        found = {}
+        for name in newest:
+            values = [shown[name] for shown in within if name in shown]
+            found[name] = Sample(thousandths(slots * sum(values) / len(values)), taken_s, window_s)
+        return found
 
 
 @dataclass(slots=True)

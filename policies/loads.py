@@ -174,9 +174,9 @@ def felt(load: Load, recent: RecentArrivals) -> Load:
     """The load with the variability of its arrivals as a queue of the usual size for it would feel it."""
     if recent.whole.count < ENOUGH:
         return load
-    known = {length_s: believed(index) for length_s, index in recent.dispersion.items()}
-    if all(index == 1.0 for index in known.values()):
+    if {1.0}.issuperset(recent.dispersion.values()):
         return load
+    known = {length_s: believed(index) for length_s, index in recent.dispersion.items()}
     servers = int(load.offered + sqrt(load.offered)) + 1
     index = effective_arrival_scv(known, load.rate_per_s, load.service_s, servers, load.service_scv)
     return replace(load, arrival_scv=believed(index))

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 
 from policies.queues import GGC, MMC, fewest, servers_for_mean_response, servers_for_response
@@ -48,8 +48,9 @@ class Load:
 
     def corrected(self, factor: float) -> "Load":
         """Mean waits are in proportion to the sum of the two SCVs (Allen and Cunneen 1978), so this scales both."""
-        return replace(
-            self,
+        return Load(
+            rate_per_s=self.rate_per_s,
+            service_s=self.service_s,
             arrival_scv=believed(factor * self.arrival_scv),
             service_scv=believed(factor * self.service_scv),
         )

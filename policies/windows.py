@@ -38,11 +38,17 @@ class Window:
         new = age_s is not None and (not self._readings or time_s - age_s > self._readings[-1][0])
         if new and age_s is not None:
             self._readings.append((time_s - age_s, flow))
+            for name, followed in self._followed.items():
+                followed.see(time_s - age_s, getattr(flow, name))
+            for name, counted in self._counters.items():
+                counted.see(time_s - age_s, getattr(flow, name))
         # Counted back from the last reading: a window as long as the time between two readings still holds both.
         newest_s = self._readings[-1][0] if self._readings else time_s
         self.since_s = newest_s - self.span_s if newest_s >= time_s - self.span_s else time_s
         while self._readings and self._readings[0][0] < self.since_s:
             self._readings.popleft()
+        for counted in self._counters.values():
+            counted.forget(self.since_s)
         return new
 
     @property
@@ -86,8 +92,8 @@ class Window:
         followed = self._followed.get(name)
         if followed is None:
             followed = self._followed[name] = _Unbroken()
-        for t, flow in self._later(followed.through_s):
-            followed.see(t, getattr(flow, name))
+            for t, flow in self._readings:
+                followed.see(t, getattr(flow, name))
         return followed.since_s
 
     def _counted(self, counter: str) -> "_Counted":
@@ -95,17 +101,9 @@ class Window:
         counted = self._counters.get(counter)
         if counted is None:
             counted = self._counters[counter] = _Counted()
-        for t, flow in self._later(counted.through_s):
-            counted.see(t, getattr(flow, counter))
-        counted.forget(self._readings[0][0] if self._readings else inf)
+            for t, flow in self._readings:
+                counted.see(t, getattr(flow, counter))
         return counted
-
-    def _later(self, than_s: float) -> Iterator[tuple[float, Flow]]:
-        """Readings taken later than this."""
-        new = 0
-        while new < len(self._readings) and self._readings[-new - 1][0] > than_s:
-            new += 1
-        return (self._readings[i] for i in range(-new, 0))
 
     def latest(self, gauge: str) -> float | None:
         """A gauge at the last reading."""
@@ -138,10 +136,8 @@ class _Counted:
     points: deque[tuple[float, float]] = field(default_factory=deque)
     restarts: deque[tuple[float, float]] = field(default_factory=deque)
     """When it was read the first time after a restart, and what it showed before."""
-    through_s: float = -inf
 
     def see(self, taken_s: float, value: float | None) -> None:
-        self.through_s = taken_s
         if value is not None and isfinite(value):
             if self.points and value < self.points[-1][1]:
                 self.restarts.append((taken_s, self.points[-1][1]))
@@ -160,7 +156,6 @@ class _Unbroken:
     """How far back a histogram goes without a restart, new bounds, or a reading that lacks it."""
 
     since_s: float = inf
-    through_s: float = -inf
     _last: Histogram | None = None
 
     def see(self, taken_s: float, histogram: Histogram | None) -> None:
@@ -168,12 +163,12 @@ class _Unbroken:
             self.since_s = inf
         elif self._last is None or not _may_go_on(self._last, histogram):
             self.since_s = taken_s
-        self.through_s, self._last = taken_s, histogram
+        self._last = histogram
 
 
 def _may_go_on(before: Histogram, after: Histogram) -> bool:
     same = before.bounds is after.bounds or before.bounds == after.bounds
-    return same and before.total <= after.total
+    return same and before.counts[-1] <= after.counts[-1]
 
 
 def _segments(histograms: list[Histogram]) -> Iterator[tuple[Histogram, Histogram]]:
