@@ -7,9 +7,11 @@ from threading import Lock
 
 from live.config import Config
 from live.journal import JournalFile
+from live.presets import PODS
 from live.tally import Tally
 from policies.decision import Reason
 from policies.loop import Action, Turn
+from policies.observation import PoolReading
 
 MOST_CHANGES = 10
 """Of each pool."""
@@ -68,6 +70,8 @@ class Board:
     started_s: float = 0.0
     refresh_s: float | None = None
     """How often the status page asks to be loaded again; each tick where not given."""
+    speed: float = 1.0
+    """How fast the daemon's clock goes by the machine's."""
     leadership: Leadership = Leadership("")
     turn: Turn | None = None
     took_s: float = 0.0
@@ -81,12 +85,18 @@ class Board:
     limited_total: Counter[tuple[str, str]] = field(default_factory=Counter)
     """(Pool, limiter) -> decisions that it changed."""
     has_metrics: bool = False
-    """Whether any reading has ever come."""
+    """Whether any reading has ever come, or none was to come."""
     alive_s: float | None = None
     """When, on the steady clock, the loop began or the last turn ended."""
+    _told_by_pods: frozenset[str] = field(init=False)
+    """Pools of which only their own pods have metrics."""
     _changes: dict[str, deque[Change]] = field(default_factory=dict)
     _faults: dict[tuple[str, str], Fault] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        queries = {target.pool: self.config.queries_of(target) for target in self.config.targets}
+        self._told_by_pods = frozenset(pool for pool, each in queries.items() if PODS in each.labels.values())
 
     def turned(self, turn: Turn, took_s: float, monotonic_s: float) -> None:
         with self._lock:
@@ -96,7 +106,10 @@ class Board:
             self.tally.count(turn)
             self.turn, self.took_s, self.alive_s = turn, took_s, monotonic_s
             self.turns_total += 1
-            self.has_metrics = self.has_metrics or any(p.age_s is not None for p in turn.observation.pools.values())
+            self.has_metrics = self.has_metrics or any(
+                reading.age_s is not None or not self.has_readings(pool, reading)
+                for pool, reading in turn.observation.pools.items()
+            )
 
     def failed(self, where: str, message: str, time_s: float) -> bool:
         """Keep a fault; whether it is news, and not one of those shown repeated."""
@@ -119,6 +132,10 @@ class Board:
         """The last first."""
         with self._lock:
             return list(reversed(self._faults.values()))
+
+    def has_readings(self, pool: str, reading: PoolReading) -> bool:
+        """Whether there is anything to read of its requests: where pods tell of them, not while there are none."""
+        return not (reading.wanted == 0 and not reading.ready and pool in self._told_by_pods)
 
     def unready(self) -> str | None:
         """Why the daemon does not work yet; None where it does."""

@@ -8,7 +8,7 @@ from typing import Literal
 from live.clock import Clock
 from live.config import Config
 from live.informer import Informer
-from live.kube import ApiError, KubeApi, Ref, Resource, Right, refs
+from live.kube import ApiError, KubeApi, Ref, Resource, Right, is_built_in, refs
 from live.owners import Owners, managers
 from live.prometheus import PrometheusApi, QueryError, batches
 from live.sensor import PrometheusSensor, subjects_of
@@ -66,13 +66,15 @@ def rights(config: Config, targets: Mapping[str, Ref]) -> list[Right]:
     kinds = list(dict.fromkeys(ref.resource for ref in targets.values()))
     found = [Right(verb, resource) for resource in (*kinds, *pods) for verb in ("list", "watch")]
     found += [Right("list", Resource(version, plural, n)) for n in namespaces for version, plural in _SCALERS]
-    annotates = config.mode == "recommend" and config.recommend == "annotation"
-    if config.mode == "active":
-        found += [Right(v, ref.resource, "scale", ref.name) for ref in targets.values() for v in ("get", "patch")]
+    active, annotates = config.mode == "active", config.mode == "recommend" and config.recommend == "annotation"
+    # Of kinds of others only the scale subresource may say how many replicas are wanted, and which pods are theirs.
+    found += [Right("get", r.resource, "scale", r.name) for r in targets.values() if active or not is_built_in(r)]
+    if active:
+        found += [Right("patch", ref.resource, "scale", ref.name) for ref in targets.values()]
         found += [Right("create", Resource("v1", "events", namespace)) for namespace in namespaces]
     if annotates:
         found += [Right("patch", ref.resource, "", ref.name) for ref in targets.values()]
-    if config.mode == "active" or annotates:
+    if active or annotates:
         leases = Resource("coordination.k8s.io/v1", "leases", config.cluster.namespace)
         found += [Right("create", leases), *[Right(v, leases, "", config.lease.name) for v in ("get", "update")]]
     return found

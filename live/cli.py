@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from live.clock import WallClock
     from live.config import Config
     from live.connect import HttpTransport, KubeTransport
+    from live.daemon import Daemon
     from policies.loop import Turn
 
 DESCRIPTION = "Scale many versions of AI models on Kubernetes by the policies that poolwright simulates."
@@ -27,7 +28,7 @@ LEVELS = ("debug", "info", "warning", "error")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; 0 where it worked, 1 where a check found faults or a turn broke off, 2 for bad input."""
+    """Run one command; 0 where it worked, 1 where a check found faults or a single turn failed, 2 for bad input."""
     chosen = _parser().parse_args(arguments)
     try:
         status: int = chosen.command(chosen)
@@ -131,7 +132,7 @@ def _operate(assembly: "Assembly", clock: "WallClock", once: bool) -> int:
             daemon.sync()
             turn = daemon.turn()
             clock.stop()
-            return 1 if turn is None else _told(turn)
+            return 1 if turn is None else _told(turn) or _unread(turn, daemon)
         with assembly.served() as port:
             getLogger(__name__).info("status page at port %d", port)
             background(assembly.works, clock, daemon.board)
@@ -152,6 +153,22 @@ def _told(turn: "Turn") -> int:
         done = "" if action is None else f" [{action.error or 'written'}]"
         print(f"{pool}: {wanted} -> {target}{done}: {words}")
     return 0
+
+
+def _unread(turn: "Turn", daemon: "Daemon") -> int:
+    """1, and why, where nothing at all could be read of the cluster, or of requests where the policy goes by them."""
+    from live.actuator import decides_by_metrics
+
+    readings = turn.observation.pools.values()
+    unread = {"the replicas": all(reading.wanted is None for reading in readings)}
+    if decides_by_metrics(daemon.loop.policy.readings):
+        unread["the metrics"] = all(reading.age_s is None for reading in readings)
+    if not any(unread.values()):
+        return 0
+    print(f"{' and '.join(what for what, so in unread.items() if so)} of no target could be read", file=sys.stderr)
+    for where, why in {k: v for problems in daemon.problems for k, v in problems().items()}.items():
+        print(f"  {where}: {why}", file=sys.stderr)
+    return 1
 
 
 def _check(chosen: argparse.Namespace) -> int:

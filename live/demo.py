@@ -116,7 +116,7 @@ def _repeated(rate: Callable[[float], float]) -> Callable[[float], float]:
 
 def _operate(assembly: Assembly, clock: FastClock, seconds: float, out: TextIO) -> None:
     daemon = assembly.daemon
-    daemon.board.refresh_s = 2.0
+    daemon.board.refresh_s, daemon.board.speed = 2.0, SPEED
     stop = Timer(seconds, clock.stop)
     stop.daemon = True
     with assembly.served() as port, stopped_by_signals(clock.stop):

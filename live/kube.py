@@ -221,6 +221,11 @@ def refs(config: Config, kube: KubeApi) -> dict[str, Ref]:
     return {target.pool: _ref(config, target, kube) for target in config.targets}
 
 
+def is_built_in(ref: Ref) -> bool:
+    """Whether the object itself says all that the scale subresource would."""
+    return (ref.resource.group_version, ref.resource.plural) in KINDS.values()
+
+
 def _ref(config: Config, target: Target, kube: KubeApi) -> Ref:
     known = KINDS.get(target.kind)
     plural = known[1] if known and target.group_version == known[0] else kube.plural(target.group_version, target.kind)

@@ -194,7 +194,7 @@ def _row(board: Board, turn: Turn, pool: str, changes: Sequence[Change], now_s: 
         queued=_number(reading.total.queued),
         in_service=_number(reading.total.in_service),
         age=DASH if reading.age_s is None else duration(reading.age_s),
-        stale=reading.age_s is None,
+        stale=reading.age_s is None and board.has_readings(pool, reading),
         steps=list(_steps(reason, action, turn.decision.kept.get(pool))),
         past=[_past(change, now_s) for change in changes],
         failed=is_fault(action),

@@ -85,10 +85,11 @@ def _turn(board: Board, turn: Turn) -> Iterator[Metric]:
     yield _gauge("wish_replicas", "What it wished before limits", _wishes(turn), "pool")
     yield _gauge("min_replicas", "Lower bound", _by_one({n: p.at_least for n, p in board.tally.pools.items()}), "pool")
     yield _gauge("max_replicas", "Upper bound", _by_one({n: p.at_most for n, p in board.tally.pools.items()}), "pool")
-    ages = {name: reading.age_s for name, reading in readings.items() if reading.age_s is not None}
+    told = {name: reading for name, reading in readings.items() if board.has_readings(name, reading)}
+    ages = {name: reading.age_s for name, reading in told.items() if reading.age_s is not None}
     yield _gauge("reading_age_seconds", "Age of the reading of requests", _by_one(ages), "pool")
-    unread = {name: float(reading.age_s is None) for name, reading in readings.items()}
-    yield _gauge("unknown_readings", "1 where nothing fresh could be read", _by_one(unread), "pool")
+    unread = {name: float(reading.age_s is None) for name, reading in told.items()}
+    yield _gauge("unknown_readings", "1 where nothing was ever read of what there is", _by_one(unread), "pool")
     for name in ("queued", "in_service"):
         known = {pool: value for pool, r in readings.items() if (value := getattr(r.total, name)) is not None}
         yield _gauge(f"{name}_requests", f"Requests {name.replace('_', ' ')}, as read", _by_one(known), "pool")

@@ -1,12 +1,13 @@
 """What a configuration comes to against real servers, told without acting."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from live.check import Finding, check, rights
-from live.config import Config
-from live.kube import KubeApi, refs
+from live.config import Bounds, Config, Target
+from live.kube import KubeApi, Ref, Resource, refs
 from live.twin import faults
 from live.twin.clock import VirtualClock
 from live.twin.cluster import Twin
@@ -138,5 +139,12 @@ def test_a_mode_asks_for_no_right_that_it_does_not_use() -> None:
     assert verbs(FILE.replace("active", "shadow")) == watching
     active = watching | lease | {"get deployments/scale", "patch deployments/scale", "create events/"}
     assert verbs(FILE) == active
+    # Of another kind only the scale subresource may say how many replicas are wanted.
+    mine = Target(
+        model="m", version="v1", name="web", kind="Serving", api_version="example.org/v1", replicas=Bounds(at_most=9)
+    )
+    servings = Ref(Resource("example.org/v1", "servings", "models"), "Serving", "web")
+    custom = replace(parse(Config, FILE.replace("active", "shadow")), targets=(mine,))
+    assert "get servings.example.org/scale 'web' in models" in map(str, rights(custom, {"m/v1": servings}))
     annotating = FILE.replace("active", "recommend\nrecommend: annotation")
     assert verbs(annotating) == watching | lease | {"patch deployments/"}

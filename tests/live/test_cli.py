@@ -94,6 +94,22 @@ def test_a_dry_run_asks_and_changes_nothing(config: Path, twin: Twin, capsys: py
     assert wanted(twin) == 1
 
 
+def test_once_with_nothing_to_be_read_says_so_and_ends_with_one(
+    config: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = config.read_text().replace("kind: fixed, replicas: { v1: 4 }", "kind: fcfs, wait_s: 1")
+    nowhere = "http://127.0.0.1:1"
+    config.write_text(re.sub(r'url: "[^"]+"', f'url: "{nowhere}"', text))
+    assert main(["run", str(config), "--once"]) == 1
+    assert "the metrics of no target could be read" in capsys.readouterr().err.splitlines()
+    kubeconfig = config.with_name("kubeconfig")
+    kubeconfig.write_text(KUBECONFIG.format(url=nowhere))
+    assert main(["run", str(config), "--once"]) == 1
+    lines = capsys.readouterr().err.splitlines()
+    at = lines.index("the replicas and the metrics of no target could be read")
+    assert {line.split(": ")[0].strip() for line in lines[at + 1 :]} >= {"prometheus", "pods in models", "lease"}
+
+
 def test_check_says_what_would_be_done_and_does_nothing(
     config: Path, twin: Twin, capsys: pytest.CaptureFixture[str]
 ) -> None:

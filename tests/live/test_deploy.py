@@ -48,8 +48,6 @@ MODES = {
     "active": FILE,
 }
 ALL = {"monitoring": {"serviceMonitor": True, "alerts": True}}
-CUSTOM = ("get", "example.org", "servings/scale", "models", "talk")
-"""What a kind that is not built in may tell only by its scale subresource, in every mode."""
 
 Object = Mapping[str, Any]
 
@@ -104,7 +102,7 @@ def reached(config: Config) -> Iterator[tuple[str, Ref]]:
 
 @pytest.mark.parametrize("mode", MODES)
 def test_the_roles_give_what_the_daemon_asks_for_and_nothing_else(mode: str) -> None:
-    assert granted(objects(MODES[mode])) == needed(parse(Config, MODES[mode])) | {CUSTOM}
+    assert granted(objects(MODES[mode])) == needed(parse(Config, MODES[mode]))
 
 
 def test_only_the_active_mode_may_scale_and_each_target_is_named() -> None:

@@ -9,7 +9,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from live.board import Board, Leadership
-from live.config import Bounds, Config, JournalSpec, Prometheus, Slo, Target
+from live.config import Bounds, Config, JournalSpec, Prometheus, QuerySpec, Slo, Target
+from live.presets import System
 from live.tally import Tally
 from live.telemetry import Page, Telemetry, served
 from live.twin.clock import VirtualClock
@@ -21,13 +22,14 @@ from policies.observation import Observation, PoolReading
 from policies.testing import seen
 
 
-def board() -> Board:
+def board(preset: System = "generic") -> Board:
     target = Target(model="m", version="v1", name="m-v1", replicas=Bounds(at_most=9), cost_per_hour=3.6)
     config = Config(
         prometheus=Prometheus(url="http://prometheus:9090"),
         journal=JournalSpec(path="journal.jsonl"),
         slo=Slo(response_s=5.0),
         mode="active",
+        queries=QuerySpec(preset=preset),
         targets=(target,),
         policy=FixedSpec(),
     )
@@ -84,6 +86,23 @@ def test_unknown_is_no_sample(shown: Board, telemetry: Telemetry) -> None:
     assert sample(telemetry, "reading_age_seconds", pool="m/v1") is None
     assert sample(telemetry, "target_replicas", pool="m/v1") is None
     assert sample(telemetry, "unknown_readings", pool="m/v1") == 1.0
+
+
+def test_a_pool_without_pods_has_nothing_to_read_where_only_pods_tell(shown: Board, telemetry: Telemetry) -> None:
+    nobody = PoolReading(wanted=0, starting=0, ready=0, draining=0, age_s=600.0)
+    shown.turned(Turn(Observation(0.0, {"m/v1": nobody}), Decision(), {}), 0.0, 0.0)
+    assert sample(telemetry, "replicas", pool="m/v1", state="wanted") == 0.0
+    assert sample(telemetry, "unknown_readings", pool="m/v1") is None
+    assert sample(telemetry, "reading_age_seconds", pool="m/v1") is None
+    assert telemetry.page("/readyz").status == 200
+
+
+def test_a_pool_without_pods_whose_requests_a_proxy_counts_is_to_be_read() -> None:
+    shown = board("istio")
+    telemetry = Telemetry(shown, VirtualClock())
+    shown.turned(Turn(Observation(0.0, {"m/v1": PoolReading(wanted=0, ready=0)}), Decision(), {}), 0.0, 0.0)
+    assert sample(telemetry, "unknown_readings", pool="m/v1") == 1.0
+    assert telemetry.page("/readyz").body == b"no reading has come yet\n"
 
 
 def test_an_active_daemon_has_no_shadow(telemetry: Telemetry) -> None:
