@@ -145,7 +145,7 @@ class _Model:
         return self._held(mix.replicas, words, readings)
 
     def _line(self, pool: PoolTraits) -> Line | None:
-        service = measured_service(pool, self.seen.each[pool.name].window)
+        service = measured_service(pool, self.seen.each[pool.name])
         if service is None:
             return None
         return Line(

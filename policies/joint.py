@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from policies.loads import Looking, Seen
 from policies.observation import Flow, PoolReading
 from policies.pool import PoolTraits
+from policies.windows import Window
 
 
 class Joint:
@@ -16,7 +17,7 @@ class Joint:
     def __init__(self, pools: Mapping[str, PoolTraits], looking: Looking) -> None:
         self.traits = _as_one(pools)
         self.whole = Seen(looking)
-        self.each = {name: Seen(looking) for name in pools}
+        self.each = {name: Window(looking.window_s) for name in pools}
         self._pools = pools
         self._taken_s: dict[str, float] = {}
         self._counters: dict[str, float] = {}
@@ -25,7 +26,7 @@ class Joint:
     def see(self, time_s: float, readings: Mapping[str, PoolReading]) -> PoolReading:
         """Take in the readings of all pools, and give them as one."""
         for name, reading in readings.items():
-            self.each[name].see(time_s, reading, self._pools[name])
+            self.each[name].take(time_s, reading.age_s, reading.total)
         taken_s = {name: time_s - r.age_s for name, r in readings.items() if r.age_s is not None}
         if len(taken_s) == len(self._pools) and all(t > self._taken_s.get(n, -1e300) for n, t in taken_s.items()):
             self._taken_s = taken_s

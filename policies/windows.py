@@ -77,7 +77,10 @@ class Window:
 
     def histogram(self, name: str, last_s: float | None = None) -> Histogram | None:
         """The values that were added in the last `last_s`; None where fewer than two readings have the histogram."""
-        if last_s is None and len(self._readings) > 1 and self._unbroken_since(name) <= self._readings[0][0]:
+        followed = self._unbroken(name)
+        if not self._readings or followed.shown_s < self._readings[0][0]:
+            return None
+        if last_s is None and followed.since_s <= self._readings[0][0] < self._readings[-1][0]:
             first, last = getattr(self._readings[0][1], name), getattr(self._readings[-1][1], name)
             return cast(Histogram, last).since(first)
         kept: list[Histogram | None] = [getattr(flow, name) for _, flow in self._within(last_s)]
@@ -87,14 +90,14 @@ class Window:
         parts = [after.since(before) for before, after in _segments(known)]
         return parts[0] if len(parts) == 1 else _together(parts)
 
-    def _unbroken_since(self, name: str) -> float:
-        """Since when each reading has gone on from the one before; infinite where the last lacks the histogram."""
+    def _unbroken(self, name: str) -> "_Unbroken":
+        """What the readings show of a histogram."""
         followed = self._followed.get(name)
         if followed is None:
             followed = self._followed[name] = _Unbroken()
             for t, flow in self._readings:
                 followed.see(t, getattr(flow, name))
-        return followed.since_s
+        return followed
 
     def _counted(self, counter: str) -> "_Counted":
         """What the readings show of a counter."""
@@ -156,13 +159,18 @@ class _Unbroken:
     """How far back a histogram goes without a restart, new bounds, or a reading that lacks it."""
 
     since_s: float = inf
+    """Infinite where the last reading lacks it."""
+    shown_s: float = -inf
+    """The last reading that has it."""
     _last: Histogram | None = None
 
     def see(self, taken_s: float, histogram: Histogram | None) -> None:
         if histogram is None:
             self.since_s = inf
-        elif self._last is None or not _may_go_on(self._last, histogram):
-            self.since_s = taken_s
+        else:
+            self.shown_s = taken_s
+            if self._last is None or not _may_go_on(self._last, histogram):
+                self.since_s = taken_s
         self._last = histogram
 
 
