@@ -167,7 +167,7 @@ def _recall(policy: Afresh, config: Config) -> None:
     except Exception:
         LOG.exception("the policy failed on what the journal remembers; it starts without the rest")
     if seen:
-        LOG.info("remembers %d turns, %.0f s", len(seen), seen[-1].time_s - seen[0].time_s)
+        LOG.info("remembers %d turn%s, %.0f s", len(seen), "s"[: len(seen) > 1], seen[-1].time_s - seen[0].time_s)
 
 
 def _board(config: Config, journal: JournalFile, clock: Clock, identity: str, dry_run: bool) -> Board:

@@ -7,7 +7,6 @@ from threading import Lock
 
 from live.config import Config
 from live.journal import JournalFile
-from live.presets import PODS
 from live.tally import Tally
 from policies.decision import Reason
 from policies.loop import Action, Turn
@@ -89,14 +88,12 @@ class Board:
     alive_s: float | None = None
     """When, on the steady clock, the loop began or the last turn ended."""
     _told_by_pods: frozenset[str] = field(init=False)
-    """Pools of which only their own pods have metrics."""
     _changes: dict[str, deque[Change]] = field(default_factory=dict)
     _faults: dict[tuple[str, str], Fault] = field(default_factory=dict)
     _lock: Lock = field(default_factory=Lock)
 
     def __post_init__(self) -> None:
-        queries = {target.pool: self.config.queries_of(target) for target in self.config.targets}
-        self._told_by_pods = frozenset(pool for pool, each in queries.items() if PODS in each.labels.values())
+        self._told_by_pods = self.config.told_by_pods
 
     def turned(self, turn: Turn, took_s: float, monotonic_s: float) -> None:
         with self._lock:

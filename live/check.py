@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from live.clock import Clock
-from live.config import Config
+from live.config import Config, kinds
 from live.informer import Informer
 from live.kube import ApiError, KubeApi, Ref, Resource, Right, is_built_in, refs
 from live.owners import Owners, managers
@@ -17,8 +17,6 @@ from policies.bounded import Bounded
 from policies.observation import Observation
 
 Level = Literal["ok", "warning", "fault"]
-SHOWN = 3
-"""So many samples of a query are shown, or names of a list."""
 
 _SCALERS = (("autoscaling/v2", "horizontalpodautoscalers"), ("keda.sh/v1alpha1", "scaledobjects"))
 
@@ -150,9 +148,10 @@ def _owners(
 def _queries(config: Config, api: PrometheusApi) -> Iterator[Finding]:
     """Each query that a tick puts, with some of what it says; where one is not answered, nor are the others."""
     asked = [query for batch in batches(subjects_of(config)) for query in batch.expressions()]
+    used = _used(config)
     for i, (name, expression) in enumerate(asked):
         try:
-            yield _asked(name, expression, api)
+            yield _asked(name, expression, api, name.partition(".")[0] in used)
         except LostError as error:
             left = len(asked) - i - 1
             rest = f"; the {left} queries after it were not tried" if left else ""
@@ -160,16 +159,27 @@ def _queries(config: Config, api: PrometheusApi) -> Iterator[Finding]:
             return
 
 
-def _asked(name: str, expression: str, api: PrometheusApi) -> Finding:
+def _used(config: Config) -> frozenset[str]:
+    """The readings that change what is decided or told."""
+    readings = config.policy.build(config.pools).readings
+    return readings.needed | readings.assumed.keys() | ({"age", "response_s"} if config.slo else {"age"})
+
+
+def _asked(name: str, expression: str, api: PrometheusApi, used: bool) -> Finding:
     """Raises `LostError`."""
     try:
         vector = api.query(expression)
     except QueryError as error:
         return Finding("fault", "queries", name, f"{error}; asked: {expression}")
     if not vector.samples:
-        return Finding("warning", "queries", name, f"no series; asked: {expression}")
-    told = "; ".join(f"{value:g} {_labels(labels)}" for labels, value in vector.samples[:SHOWN])
-    return Finding("ok", "queries", name, f"{len(vector.samples)} series, such as {told}; asked: {expression}")
+        words = "no series" if used else "no series, and the policy does not use it"
+        return Finding("warning" if used else "ok", "queries", name, f"{words}; asked: {expression}")
+    labels, value = vector.samples[0]
+    shown = f"{value:g}"
+    if name == "age":
+        shown = f"{max((vector.time_s or value) - value, 0.0):.1f} s"
+    many = "1 series" if len(vector.samples) == 1 else f"{len(vector.samples)} series, such as"
+    return Finding("ok", "queries", name, f"{many} {shown} {_labels(labels)}; asked: {expression}")
 
 
 def _labels(labels: Mapping[str, str]) -> str:
@@ -182,10 +192,14 @@ def _metrics(config: Config, sensor: PrometheusSensor, observation: Observation)
     for where, why in sensor.problems.items():
         yield Finding("warning", "metrics", where, why)
     for pool, reading in observation.pools.items():
+        if reading.wanted == 0 and reading.age_s is None and pool in config.told_by_pods:
+            words = "no pods, so nothing tells of its requests; it stays at zero until somebody scales it up"
+            yield Finding("warning", "metrics", pool, words)
+            continue
         shown = {name for each in (reading, reading.total) for name in _known(each)}
         lacking = sorted(readings.needed - shown)
         if lacking:
-            words = f"unknown, and the policy {config.policy.kind} needs it"
+            words = f"unknown, and the policy {kinds(config.policy)} needs {'it' if len(lacking) == 1 else 'them'}"
             yield Finding("fault", "metrics", f"{pool}: {', '.join(lacking)}", words)
         for name in sorted(readings.assumed.keys() - shown):
             yield Finding("warning", "metrics", f"{pool}: {name}", f"unknown; assumed: {readings.assumed[name]}")
@@ -208,4 +222,4 @@ def _wishes(config: Config, observation: Observation) -> Iterator[Finding]:
             yield Finding("ok", "policy", pool, f"{wanted} -> {reason.final}: {reason}")
         else:
             why = decision.kept.get(pool, "no wish")
-            yield Finding("ok", "policy", pool, f"keeps {wanted}: {why}")
+            yield Finding("ok", "policy", pool, f"keeps {wanted} upon this one look: {why}")

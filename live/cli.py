@@ -156,7 +156,7 @@ def _told(turn: "Turn") -> int:
 
 
 def _unread(turn: "Turn", daemon: "Daemon") -> int:
-    """1, and why, where nothing at all could be read of the cluster, or of requests where the policy goes by them."""
+    """1, and what, where nothing at all could be read of the cluster, or of requests where the policy goes by them."""
     from live.actuator import decides_by_metrics
 
     readings = turn.observation.pools.values()
@@ -165,9 +165,8 @@ def _unread(turn: "Turn", daemon: "Daemon") -> int:
         unread["the metrics"] = all(reading.age_s is None for reading in readings)
     if not any(unread.values()):
         return 0
+    # Why, the log has said.
     print(f"{' and '.join(what for what, so in unread.items() if so)} of no target could be read", file=sys.stderr)
-    for where, why in {k: v for problems in daemon.problems for k, v in problems().items()}.items():
-        print(f"  {where}: {why}", file=sys.stderr)
     return 1
 
 

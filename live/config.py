@@ -249,6 +249,11 @@ class Config:
         objective = {"response_s"} if self.slo else set()
         return frozenset({"queued", "in_service", *objective, *readings.needed, *readings.assumed})
 
+    @property
+    def told_by_pods(self) -> frozenset[str]:
+        """Pools of whose requests only their own pods tell, so that without pods there is nothing to read."""
+        return frozenset(t.pool for t in self.targets if PODS in self.queries_of(t).labels.values())
+
     def queries_of(self, target: Target) -> Queries:
         """What is asked for a target, its labels filled in; those of the pods stay as `PODS`."""
         own, shared = target.queries, self.queries
@@ -314,6 +319,12 @@ def _policy_faults(policy: object, place: tuple[str, ...]) -> Iterator[Fault]:
         yield place, "'clairvoyant' knows the future, which only a simulation has; name another policy"
     if (inner := getattr(policy, "policy", None)) is not None:
         yield from _policy_faults(inner, (*place, "policy"))
+
+
+def kinds(policy: object) -> str:
+    """A policy's kind, and those of what it is around."""
+    inner, kind = getattr(policy, "policy", None), str(getattr(policy, "kind", policy))
+    return kind if inner is None else f"{kind} around {kinds(inner)}"
 
 
 def _filled(value: str, words: Mapping[str, str]) -> str:

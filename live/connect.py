@@ -157,8 +157,19 @@ def _send(
             timeout=urllib3.Timeout(timeout_s),
         )
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise LostError(f"{method} {url}: {error}") from error
+        raise LostError(f"{method} {_told(url)}: {_words(error)}") from error
     return Answer(response.status, _parsed(response.data), {k.lower(): v for k, v in response.headers.items()})
+
+
+def _told(url: str) -> str:
+    """Without what is asked there, which whoever asks says in clearer words."""
+    return url.partition("?")[0]
+
+
+def _words(error: Exception) -> str:
+    """Without the address, which is told before."""
+    words = str(error)
+    return words.partition("): ")[2] or words if words.startswith("HTTP") else words
 
 
 def _parsed(data: bytes) -> Any:
@@ -187,7 +198,7 @@ def _stream(pool: urllib3.PoolManager, url: str, headers: Mapping[str, str], tim
             # A watch that is left early has more to come: its connection cannot be used again.
             response.close()
     except (urllib3.exceptions.HTTPError, OSError) as error:
-        raise LostError(f"GET {url}: {error}") from error
+        raise LostError(f"GET {_told(url)}: {_words(error)}") from error
 
 
 def _lines(response: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 from live.board import Board, Change, Fault, is_fault
+from live.config import kinds
 from live.tally import Counted
 from policies.decision import Reason
 from policies.loop import Action, Turn
@@ -84,7 +85,7 @@ def page(board: Board, now_s: float, still: bool = False) -> str:
         looked=None if turn is None else duration(max(now_s - turn.observation.time_s, 0.0)),
         up=duration(max(now_s - board.started_s, 0.0)),
         tiles=list(_tiles(board, turn)),
-        policy=_policy(board.config.policy),
+        policy=kinds(board.config.policy),
         faults=[_fault(fault, now_s) for fault in board.faults()],
         rows=[] if turn is None else _rows(board, turn, now_s),
     )
@@ -125,13 +126,6 @@ def _leads(board: Board) -> Tile:
     if state.holder:
         return Tile("leader", "follows", f"{state.holder} leads; this is {state.identity}", "open")
     return Tile("leader", "no leader", f"this is {state.identity}", "bad")
-
-
-def _policy(spec: object) -> str:
-    """A policy's kind, and those of what it is around."""
-    inner = getattr(spec, "policy", None)
-    kind = str(getattr(spec, "kind", DASH))
-    return kind if inner is None else f"{kind} around {_policy(inner)}"
 
 
 def _tiles(board: Board, turn: Turn | None) -> Iterator[Tile]:

@@ -54,6 +54,30 @@ def test_all_is_well_and_the_first_wish_is_told() -> None:
     assert words[-1] == "policy: m/v1: 3 -> 4: wish 4: fixed"
 
 
+def test_a_target_at_zero_whose_pods_alone_would_tell_of_it_is_no_fault() -> None:
+    world = World()
+    path = "/apis/apps/v1/namespaces/models/deployments/web/scale"
+    world.twin.transport().send("PATCH", path, None, {"spec": {"replicas": 0}}, "application/merge-patch+json")
+    world.clock.wait(120.0)
+    text = FILE.replace("kind: fixed, replicas: { v1: 4 }", "kind: fcfs, wait_s: 1").replace(
+        "at_least: 1", "at_least: 0"
+    )
+    found = world.check(text)
+    assert told(found, "fault") == []
+    words = "metrics: m/v1: no pods, so nothing tells of its requests; it stays at zero until somebody scales it up"
+    assert words in told(found, "warning")
+
+
+def test_a_query_without_series_is_a_warning_where_the_policy_uses_it() -> None:
+    world = World()
+    other = FILE.replace(
+        "mode: active", "mode: active\nqueries: { override: { queued: nothing, failed_total: nothing } }"
+    )
+    found = world.check(other.replace("kind: fixed, replicas: { v1: 4 }", "kind: fcfs, wait_s: 1"))
+    levels = {f.what: f.level for f in found if f.about == "queries"}
+    assert (levels["queued"], levels["failed_total"]) == ("warning", "ok")
+
+
 def test_every_query_shows_a_sample() -> None:
     (queued,) = [f for f in World().check() if f.what == "queued"]
     assert queued.words.startswith('3 series, such as 0 {namespace="models", pod="web-')

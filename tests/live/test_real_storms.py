@@ -42,7 +42,8 @@ STORM_S = 90.0
 """By the daemons' clocks; a tenth of it by ours."""
 SETTLED_S = 45.0
 """So many of the machine's seconds all may take to be well again."""
-STEPS = 18
+STEPS, DROUGHT = 18, 9
+"""Of a storm; for so many of them, one after another, nothing is scraped."""
 TROUBLES = ("lost", "nan", "empty", "stale", "stale", "", "")
 MISHAPS = ("scaled", "deleted", "stopped", "", "", "", "")
 
@@ -86,10 +87,13 @@ def stormed(world: RealStormWorld, draw: np.random.Generator) -> None:
     """What people and Prometheus do meanwhile."""
     world.start("a")
     world.start("b")
-    for _ in range(STEPS):
+    drought = int(draw.integers(2, STEPS - DROUGHT))
+    for k in range(STEPS):
         world.metrics.slots = float(draw.uniform(0.2, 7.0))
         if draw.random() < 0.3:
             world.metrics.trouble = str(draw.choice(TROUBLES))
+        if drought <= k < drought + DROUGHT:
+            world.metrics.trouble = "stale"
         what = str(draw.choice(MISHAPS))
         if what == "scaled":
             world.meddle(int(draw.integers(1, 10)))
