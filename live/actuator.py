@@ -91,7 +91,7 @@ class KubeActuator:
     def _act(self, pool: str, wanted: int | None, reason: Reason, age_s: float | None) -> Action:
         try:
             before = self._checked(pool, wanted, reason.final, age_s)
-            scale = self._write(pool, before, reason.final)
+            scale = self._write(pool, before, reason.final, age_s)
         except RefusedError as refused:
             return Action(wanted, wanted, str(refused))
         except ApiError as error:
@@ -114,8 +114,7 @@ class KubeActuator:
             raise RefusedError("replicas wanted are unknown")
         if not bounds.at_least <= target <= bounds.at_most:
             raise RefusedError(f"{target} is outside {bounds.at_least}..{bounds.at_most}")
-        if target < wanted and self.measured and self._too_old(age_s):
-            raise RefusedError("not shrunk: its metrics are unknown or too old")
+        self._check_age(wanted, target, age_s)
         if (why := self.world.keeps_off(pool)) is not None:
             raise RefusedError(why)
         if self._lost:
@@ -125,15 +124,17 @@ class KubeActuator:
         self._check_lease()
         return wanted
 
-    def _too_old(self, age_s: float | None) -> bool:
+    def _check_age(self, wanted: int, target: int, age_s: float | None) -> None:
         """Whether a reading is too old to shrink upon by now: a turn may last long."""
-        return age_s is None or age_s + self.world.since_s() > self.max_age_s
+        too_old = age_s is None or age_s + self.world.since_s() > self.max_age_s
+        if target < wanted and self.measured and too_old:
+            raise RefusedError("not shrunk: its metrics are unknown or too old")
 
     def _check_lease(self) -> None:
         if not self.world.may_write():
             raise RefusedError("the lease is not held")
 
-    def _write(self, pool: str, shown: int, target: int) -> Scale | None:
+    def _write(self, pool: str, shown: int, target: int, age_s: float | None) -> Scale | None:
         """None where it is so already. A conflict is read again: only where the count is the same is it written on."""
         ref = self.targets[pool]
         for _ in range(ATTEMPTS):
@@ -142,6 +143,8 @@ class KubeActuator:
                 return None
             if scale.wanted not in (shown, self._written.get(pool)):
                 raise RefusedError(f"changed to {scale.wanted} since {shown} was read; decided anew at the next tick")
+            # Reading may have taken long, and have said that more are wanted than was shown.
+            self._check_age(scale.wanted, target, age_s)
             self._check_lease()
             try:
                 return self.kube.set_replicas(ref, target, scale.resource_version, self.dry_run)

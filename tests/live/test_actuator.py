@@ -59,8 +59,11 @@ class Ground:
         self.kube = KubeApi(DirectTransport(Front(self.api, self.clock, Weather(self.rules))))
 
     def actuator(self, config: Config = CONFIG, dry_run: bool = False) -> Any:
-        world = World(self.observation, self.held, self.foreign.get, lambda: self.turn_s)
+        world = World(self.observation, self.held, self.foreign.get, self.since_s)
         return actuator(config, self.kube, {"m/v1": WEB}, world, self.clock, dry_run)
+
+    def since_s(self) -> float:
+        return self.turn_s + self.clock.monotonic_s()
 
     def observation(self) -> Observation:
         return Observation(0.0, {"m/v1": PoolReading(wanted=self.shown, age_s=self.age_s)})
@@ -87,6 +90,24 @@ def test_a_target_that_differs_is_written_and_told_as_an_event() -> None:
     (event,) = ground.events()
     assert (event["reason"], event["message"]) == ("ScaledUp", "3 -> 5 replicas: wish 5: as told")
     assert event["involvedObject"]["name"] == "web"
+
+
+def test_a_reading_that_grows_too_old_while_the_api_is_slow_shrinks_nothing() -> None:
+    ground = Ground(age_s=55.0)
+    ground.strike(faults.Slow(8.0), verb="get")
+    refusal = "not shrunk: its metrics are unknown or too old"
+    assert ground.actuator().apply(want(2)) == {"m/v1": Action(3, 3, refusal)}
+    assert ground.wanted == 3
+
+
+def test_what_was_written_last_and_is_not_shown_yet_is_not_shrunk_upon_old_readings_either() -> None:
+    ground = Ground()
+    hand = ground.actuator()
+    hand.apply(want(7))
+    ground.age_s = 61.0
+    # Three are shown still, so five would seem to grow it.
+    assert hand.apply(want(5))["m/v1"].error == "not shrunk: its metrics are unknown or too old"
+    assert ground.wanted == 7
 
 
 def test_a_target_that_is_so_already_costs_no_call() -> None:
