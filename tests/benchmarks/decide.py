@@ -135,17 +135,19 @@ def _seen() -> Iterator[Observation]:
     """Every pool with Poisson arrivals of its own: a mean of 7 slots, and at the end 28 and 7 in turn."""
     random = np.random.default_rng(1)
     totals = np.zeros(POOLS)
+    # Pools whose services are alike to the last bit would find each other's answers, as those of no fleet do.
+    services_s = [float(s) for s in SERVICE_S * random.uniform(0.8, 1.2, POOLS)]
     for k in range(WARM + STEADY + CHANGED):
         slots = 28.0 if k >= WARM + STEADY and (k - WARM - STEADY) % 2 == 0 else 7.0
         totals += random.poisson(slots * TICK_S / SERVICE_S, POOLS)
         here = random.poisson(slots, POOLS)
-        readings = (_reading(float(total), int(n), k) for total, n in zip(totals, here, strict=True))
+        readings = (_reading(float(t), int(n), k, s) for t, n, s in zip(totals, here, services_s, strict=True))
         yield Observation(k * TICK_S, dict(zip(_names(), readings, strict=True)))
 
 
-def _reading(total: float, here: int, tick: int) -> PoolReading:
+def _reading(total: float, here: int, tick: int, service_s: float) -> PoolReading:
     busy = min(here, REPLICAS)
-    responses = Histogram(BOUNDS_S, tuple(float(n) for n in SHARES * total), SERVICE_S * total)
+    responses = Histogram(BOUNDS_S, tuple(float(n) for n in SHARES * total), service_s * total)
     flow = Flow(
         queued=float(here - busy),
         in_service=float(busy),
@@ -155,7 +157,7 @@ def _reading(total: float, here: int, tick: int) -> PoolReading:
         failed_total=0.0,
         rejected_total=0.0,
         abandoned_total=0.0,
-        busy_s_total=SERVICE_S * total,
+        busy_s_total=service_s * total,
         wait_s=responses,
         service_s=responses,
         response_s=responses,
