@@ -18,7 +18,7 @@ from pydantic.dataclasses import dataclass as checked
 from policies.decision import Decision, Reason
 from policies.mpc_load import LIBRARY, WINDOWS, LoadHistory
 from policies.mpc_rollout import HoldingPrice, LatePrice, Price, Situation
-from policies.mpc_seen import SERVED, Seen
+from policies.mpc_seen import SCATTERED, SERVED, Seen
 from policies.observation import Observation, PoolReading
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits
@@ -110,7 +110,7 @@ class PoolMpc:
         self._spec, self._traits = spec, traits
         self._lead_s = traits.startup_s + spec.reaction_s
         self.load = LoadHistory(self._lead_s / LEAD, LEAD)
-        scattered = traits.startup_p95_s >= 2 * traits.startup_s > 0
+        scattered = traits.startup_p95_s >= SCATTERED * traits.startup_s > 0
         self._readied = 1 - exp(-self.load.bin_s / traits.startup_s) if scattered else None
         self._seen = Seen(traits, self.load, spec.response_s)
         self._plan: Plan | None = None

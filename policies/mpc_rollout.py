@@ -22,6 +22,8 @@ CONSTANT = 0.01
 """Services of a smaller SCV take the same time."""
 MARGIN = 0.3
 """Square-root staffing of what a path wants later: load + margin * sqrt(load) slots."""
+SOMEBODY = 0.1
+"""More than this of a request is somebody to be served."""
 LOGISTIC = 1.7
 """The logistic law of this scale is within 0.01 of the normal law (Johnson, Kotz and Balakrishnan 1995)."""
 
@@ -73,9 +75,9 @@ class Situation:
 
     @cached_property
     def _reactions(self) -> Singles:
-        """(steps, paths): slots that the load up to then wants."""
-        levels = np.empty((self.offered.shape[1], len(self.weights)), np.float32)
-        levels[0], levels[1:] = self.level, self.offered.T[:-1]
+        """(steps + 1, paths): slots that the load up to then wants."""
+        levels = np.empty((self.offered.shape[1] + 1, len(self.weights)), np.float32)
+        levels[0], levels[1:] = self.level, self.offered.T
         return np.where(levels < 0.02, np.float32(0), levels + np.float32(MARGIN) * np.sqrt(levels))
 
     @cached_property
@@ -91,22 +93,24 @@ class Situation:
     def _course(self, chosen: Singles) -> "Course":
         """What becomes of each choice, (choices, 1), on each path."""
         steps, shape = self.offered.shape[1], (len(chosen), len(self.weights))
-        wanted, ready, capacity = np.empty((3, steps, *shape), np.float32)
-        mean, variance = np.empty((2, steps + 1, *shape), np.float32)
-        mean[0], variance[0] = self.in_system, 0
-        clearing = np.float32(self.service_s / (self.lead * self.step_s))
+        wanted, mean, variance = np.empty((3, steps + 1, *shape), np.float32)
+        ready = np.empty((steps + 1 + self.lead, *shape), np.float32)
+        wanted[0], mean[0], variance[0] = chosen, self.in_system, 0
         slots = np.float32(self.slots)
         for step in range(steps):
-            wanted[step] = chosen
-            if step:
-                # Who reacts brings enough to work off what waits in the time that it takes.
-                waiting = np.maximum(mean[step] - capacity[step - 1], 0) * clearing
-                bare = np.ceil((self._reactions[step] + waiting) / slots - np.float32(1e-5))
-                np.maximum(chosen, bare, out=wanted[step])
             self._make_ready(step, wanted, ready)
-            np.multiply(ready[step], slots, out=capacity[step])
-            self._follow(self.offered.T[step], capacity[step], mean[step : step + 2], variance[step : step + 2])
-        return Course(wanted, capacity, mean, variance)
+            capacity = ready[step] * slots
+            self._follow(self.offered.T[step], capacity, mean[step : step + 2], variance[step : step + 2])
+            np.maximum(chosen, self._reacting(step + 1, mean[step + 1], capacity), out=wanted[step + 1])
+        ready[steps:] = self._ready_beyond(wanted, ready[steps - 1])
+        return Course(wanted[:steps], ready * slots, mean, variance)
+
+    def _reacting(self, step: int, present: Singles, capacity: Singles) -> Singles:
+        """Replicas for the load of the step before, to work off who waits while they start, and for anybody here."""
+        clearing = np.float32(self.service_s / (self.lead * self.step_s))
+        waiting = np.maximum(present - capacity, 0) * clearing
+        bare = np.ceil((self._reactions[step] + waiting) / np.float32(self.slots) - np.float32(1e-5))
+        return np.asarray(np.maximum(bare, present > SOMEBODY), np.float32)
 
     def _make_ready(self, step: int, wanted: Singles, ready: Singles) -> None:
         """What is ready in a step of what is wanted now and was before."""
@@ -119,6 +123,14 @@ class Situation:
             np.minimum(wanted[0], self.ready[step], out=ready[step])
         else:
             np.minimum(wanted[step - self.lead], wanted[step], out=ready[step])
+
+    def _ready_beyond(self, wanted: Singles, ready: Singles) -> Singles:
+        """(lead + 1, choices, paths): beyond the horizon, of what is wanted at its end."""
+        if self.readied is None:
+            return np.asarray(np.minimum(wanted[-self.lead - 1 :], wanted[-1]))
+        left = (1 - self.readied) ** np.arange(1, self.lead + 2, dtype=np.float32)
+        starting = np.maximum(wanted[-1] - ready, 0)
+        return np.asarray(np.minimum(ready, wanted[-1]) + starting * (1 - left)[:, None, None])
 
     def _follow(self, offered: Singles, slots: Singles, mean: Singles, variance: Singles) -> None:
         """Mean and variance of the number in the system from one step, the first of two rows, to the next.
@@ -150,7 +162,7 @@ class Course(NamedTuple):
     wanted: Singles
     """(steps, choices, paths): replicas."""
     capacity: Singles
-    """(steps, choices, paths): slots."""
+    """(steps + 1 + lead, choices, paths): slots."""
     mean: Singles
     """(steps + 1, choices, paths): of the number of requests in the system."""
     variance: Singles
@@ -180,8 +192,9 @@ class LatePrice:
         served = np.concatenate(
             (np.zeros((1, *capacity.shape[1:]), np.float32), np.cumsum(capacity * turnover, axis=0))
         )
-        middles = np.arange(0.5, len(capacity), dtype=np.float64)
-        now, ahead, variance = _middle(served), _middle(course.mean), _middle(course.variance)
+        steps = len(course.wanted)
+        middles = np.arange(0.5, steps, dtype=np.float64)
+        now, ahead, variance = _middle(served[: steps + 1]), _middle(course.mean), _middle(course.variance)
         late = np.zeros_like(ahead)
         late_now = np.zeros_like(ahead[0])
         for slack_s in (self.response_s - s for s in _services(at)):
@@ -209,7 +222,7 @@ class HoldingPrice:
 
     def of(self, at: Situation, course: Course) -> Singles:
         """(choices, paths); what is left at the end is cleared by the slots to spare then."""
-        present, capacity = course.mean[1:], course.capacity[-1]
+        present, capacity = course.mean[1:], course.capacity[len(course.wanted) - 1]
         left = np.maximum(present[-1] - capacity, 0)
         spare = np.maximum(capacity - at.offered.T[-4:].mean(axis=0), np.float32(0.5))
         cleared = left * left / spare * np.float32(at.service_s / 2)

@@ -13,6 +13,9 @@ from policies.mpc_rollout import Singles
 from policies.observation import Flow, PoolReading
 from policies.pool import PoolTraits
 
+SCATTERED = 2.5
+"""Start-up times whose 95 % quantile is so many times their mean scatter like an exponential law, of which it is three
+times."""
 SERVICES = 400
 """Mean service time is taken over so many last services."""
 SERVED = 1024
@@ -133,7 +136,7 @@ class Seen:
         """(steps,): replicas ready in each step of a bin's length, those included that are starting now."""
         coming = np.full(steps, ready, np.float32)
         # Where start-up times scatter, having started for a while says little of when it will end.
-        whole_s, known = self._traits.startup_s, self._traits.startup_p95_s < 2 * self._traits.startup_s
+        whole_s, known = self._traits.startup_s, self._traits.startup_p95_s < SCATTERED * self._traits.startup_s
         for since_s in self._starting:
             left_s = max(whole_s - (now_s - since_s), 0.1 * whole_s) if known else whole_s
             coming[min(steps, ceil(left_s / self.load.bin_s)) :] += 1
