@@ -2,7 +2,7 @@
 
 import json
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import urllib3
 from pydantic_core import from_json
 
 from live.config import Cluster, Prometheus
+from live.repeated import Repeated
 from live.transport import Answer, LostError
 
 USER_AGENT = "poolwright"
@@ -60,6 +61,8 @@ class HttpTransport:
     headers: Mapping[str, str] = field(default_factory=dict)
     bearer_token_file: Path | None = None
     pool: urllib3.PoolManager = field(default_factory=urllib3.PoolManager)
+    read: Callable[[str, bytes], Any] | None = None
+    """Makes a body of what came from an address; where there is none, it is parsed as it comes."""
 
     def send(
         self,
@@ -71,7 +74,7 @@ class HttpTransport:
         timeout_s: float = 10.0,
     ) -> Answer:
         url = _url(self.address, path, query)
-        return _send(self.pool, method, url, self._headers(), body, content_type, timeout_s)
+        return _send(self.pool, method, url, self._headers(), body, content_type, timeout_s, self.read)
 
     def stream(self, path: str, query: Mapping[str, str] | None = None, timeout_s: float = 60.0) -> Iterator[Any]:
         return _stream(self.pool, _url(self.address, path, query), self._headers(), timeout_s)
@@ -116,6 +119,7 @@ def to_prometheus(prometheus: Prometheus) -> HttpTransport:
         prometheus.headers,
         None if prometheus.bearer_token_file is None else Path(prometheus.bearer_token_file),
         urllib3.PoolManager(ssl_context=_tls(prometheus)),
+        Repeated(_parsed),
     )
 
 
@@ -142,6 +146,7 @@ def _send(
     body: Any,
     content_type: str,
     timeout_s: float,
+    read: Callable[[str, bytes], Any] | None = None,
 ) -> Answer:
     sent = dict(headers)
     if body is not None:
@@ -158,7 +163,8 @@ def _send(
         )
     except (urllib3.exceptions.HTTPError, OSError) as error:
         raise LostError(f"{method} {_told(url)}: {_words(error)}") from error
-    return Answer(response.status, _parsed(response.data), {k.lower(): v for k, v in response.headers.items()})
+    found = _parsed(response.data) if read is None else read(url, response.data)
+    return Answer(response.status, found, {k.lower(): v for k, v in response.headers.items()})
 
 
 def _told(url: str) -> str:

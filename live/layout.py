@@ -8,9 +8,8 @@ from math import isnan
 from operator import itemgetter
 
 from live.counters import Cumulative, Edges, Source
-from live.prometheus import Batch, Subject
+from live.prometheus import Batch, Labels, Subject
 
-Labels = Mapping[str, str]
 Values = Sequence[float]
 Picked = Callable[[Values], tuple[float, ...]]
 SourceOf = Callable[[Labels], Source]
@@ -48,7 +47,7 @@ class Layout:
     shares: Sequence[Share | BucketShare]
 
     def fits(self, series: Sequence[Labels], pools: Mapping[str, Sequence[str]]) -> bool:
-        return pools is self.pools and series == self.series
+        return pools is self.pools and (series is self.series or series == self.series)
 
 
 def layout(batch: Batch, name: str, series: Sequence[Labels], pools: Mapping[str, Sequence[str]]) -> Layout:

@@ -17,7 +17,8 @@ class QueryError(Exception):
     """Prometheus answered, and what it said cannot be used."""
 
 
-Sample = tuple[Mapping[str, str], float]
+Labels = Mapping[str, str]
+Sample = tuple[Labels, float]
 """Labels and value."""
 
 
@@ -26,7 +27,7 @@ class Vector:
     """An instant vector without the samples that are no number; `time_s` is when Prometheus evaluated it."""
 
     time_s: float | None
-    series: Sequence[Mapping[str, str]] = ()
+    series: Sequence[Labels] = ()
     """The labels of each."""
     values: Sequence[float] = ()
 
@@ -49,7 +50,8 @@ class PrometheusApi:
         if body.get("warnings"):
             raise QueryError(f"partial answer: {'; '.join(map(str, body['warnings']))}")
         try:
-            return _vector(body["data"])
+            data = body["data"]
+            return data if isinstance(data, Vector) else vector(data)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise QueryError(f"not an instant vector: {error!r}") from error
 
@@ -60,7 +62,8 @@ def _told(body: Any) -> str:
     return f"not an answer of Prometheus: {str(body)[:80]!r}"
 
 
-def _vector(data: Mapping[str, Any]) -> Vector:
+def vector(data: Mapping[str, Any]) -> Vector:
+    """From the data of an answer. Raises `KeyError`, `TypeError`, `ValueError` and `AttributeError` for any other."""
     if data["resultType"] != "vector":
         raise ValueError(data["resultType"])
     result = data["result"]
