@@ -3,7 +3,7 @@
     python tests/benchmarks/live_tick.py [TARGETS]
 
 Servers are in memory; their time is measured apart and taken off, except for reading their answers, and so is the
-policy's, which the table tells by itself. Processor time, so that others who work on the same machine count little; of
+policy's, which the table tells apart. Processor time, so that others who work on the same machine count little; of
 several ticks the least.
 """
 

@@ -59,7 +59,7 @@ def config(journal: Path) -> Config:
         journal=JournalSpec(path=str(journal)),
         queries=QuerySpec(labels={"deployment": "{name}", "namespace": "", "pod": ""}),
         targets=(target,),
-        policy=TargetSpec(window_s=12.0),
+        policy=TargetSpec(window_s=60.0),
     )
 
 
@@ -68,18 +68,18 @@ class Metrics:
     """What Prometheus says of one Deployment: so many slots are busy, as last scraped. `trouble` makes it bad."""
 
     clock: FastClock
+    scraped_s: float
     slots: float = CALM_SLOTS
     trouble: str = ""
     """`lost`, `nan`, `empty`, `stale`, or nothing."""
     busy_s: float = 0.0
-    scraped_s: float = 0.0
     lock: RLock = field(default_factory=RLock)
 
     def scrape(self) -> None:
         with self.lock:
             now_s = self.clock.now_s()
             if self.trouble != "stale":
-                self.busy_s += self.slots * (now_s - (self.scraped_s or now_s))
+                self.busy_s += self.slots * (now_s - self.scraped_s)
                 self.scraped_s = now_s
 
     def answer(self, expression: str) -> tuple[Answer, float]:
@@ -172,7 +172,7 @@ class RealStormWorld:
     url: str = ""
 
     def __post_init__(self) -> None:
-        self.metrics, self.kube = Metrics(self.clock), KubeApi(self.admin)
+        self.metrics, self.kube = Metrics(self.clock, scraped_s=self.clock.now_s()), KubeApi(self.admin)
 
     def start(self, name: str) -> None:
         from kubernetes import client

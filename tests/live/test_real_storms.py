@@ -62,7 +62,7 @@ def admin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[KubeTransport]:
 
 
 def weather(draw: np.random.Generator) -> list[Rule]:
-    """Spells of everything that can happen on the way, and mostly some time without any answer."""
+    """Spells of everything that can happen on the way, and some time without any answer."""
     effects = (
         (CONFLICT, ("update", "patch")),
         (TOO_MANY, ()),
@@ -77,10 +77,10 @@ def weather(draw: np.random.Generator) -> list[Rule]:
     rules = []
     for _ in range(int(draw.integers(4, 10))):
         effect, verbs = effects[draw.integers(len(effects))]
-        begin_s, end_s = sorted(draw.uniform(0.0, STORM_S, 2))
-        rules.append(Rule(effect, float(begin_s), float(end_s), verbs, chance=float(draw.choice([0.2, 0.6, 1.0]))))
-    begin_s = float(draw.uniform(0.0, STORM_S - 30.0))
-    return [*rules, Rule(Lost(), begin_s, begin_s + 30.0)]
+        begin_s, length_s = float(draw.uniform(0.0, STORM_S)), float(draw.uniform(5.0, 30.0))
+        rules.append(Rule(effect, begin_s, begin_s + length_s, verbs, chance=float(draw.choice([0.2, 0.6, 1.0]))))
+    begin_s = float(draw.uniform(0.0, STORM_S))
+    return [*rules, Rule(Lost(), begin_s, begin_s + 10.0)]
 
 
 def stormed(world: RealStormWorld, draw: np.random.Generator) -> None:
@@ -94,6 +94,9 @@ def stormed(world: RealStormWorld, draw: np.random.Generator) -> None:
             world.metrics.trouble = str(draw.choice(TROUBLES))
         if drought <= k < drought + DROUGHT:
             world.metrics.trouble = "stale"
+        if k == drought + DROUGHT - 3:
+            # More than the policy would want, while nobody knows what is wanted.
+            world.meddle(AT_MOST)
         what = str(draw.choice(MISHAPS))
         if what == "scaled":
             world.meddle(int(draw.integers(1, 10)))
