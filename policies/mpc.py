@@ -16,7 +16,7 @@ from pydantic import model_validator
 from pydantic.dataclasses import dataclass as checked
 
 from policies.decision import Decision, Reason
-from policies.mpc_load import LIBRARY, WINDOWS, LoadHistory
+from policies.mpc_load import LIBRARY, WINDOWS, LoadHistory, settle
 from policies.mpc_rollout import HoldingPrice, LatePrice, Price, Situation
 from policies.mpc_seen import SCATTERED, SERVED, Seen
 from policies.observation import Observation, PoolReading
@@ -44,6 +44,7 @@ PATIENCE = 50.0
 FIRMNESS = 5.0
 """The price is in proportion to this power of the share of late requests over the share aimed at."""
 LEAST_FACTOR, GREATEST_FACTOR = 1.0, 30.0
+NEEDED = ("arrived_total", "queued", "in_service")
 STALE = 5
 """No reading older than so many reaction times is acted on."""
 AT_ONCE = 20
@@ -114,44 +115,52 @@ class PoolMpc:
         self._readied = 1 - exp(-self.load.bin_s / traits.startup_s) if scattered else None
         self._seen = Seen(traits, self.load, spec.response_s)
         self._plan: Plan | None = None
+        self._unknown: str | None = None
 
-    def wish(self, now_s: float, reading: PoolReading, due: bool) -> Reason | str:
-        """The wish for the pool, or why it keeps what it has; planned anew where that is due or much has changed."""
+    def see(self, now_s: float, reading: PoolReading) -> None:
         self._seen.see(now_s, reading)
-        if reason := self._unknown(reading):
-            return self._woken(reading, reason)
-        turn = int(now_s // (STEPS * self.load.bin_s))
-        if self._plan is None or self._outdated(self._plan, reading, turn, due):
-            self._plan = self._new_plan(now_s, reading, turn)
-        return self._held(self._plan.wish, now_s, reading.wanted or 0)
+        self._unknown = self._not_known(reading)
 
-    def _outdated(self, plan: Plan, reading: PoolReading, turn: int, due: bool) -> bool:
-        if plan.asleep(reading, self._traits.at_least, turn):
+    def is_outdated(self, now_s: float, reading: PoolReading, due: bool) -> bool:
+        """Whether it is to be planned anew: that is due or much has changed."""
+        if self._unknown:
             return False
-        return due or not plan.holds(reading, self.load.level)
+        if self._plan is None:
+            return True
+        if self._plan.asleep(reading, self._traits.at_least, self._turn(now_s)):
+            return False
+        return due or not self._plan.holds(reading, self.load.level)
 
-    def _new_plan(self, now_s: float, reading: PoolReading, turn: int) -> Plan:
+    def plan(self, now_s: float, reading: PoolReading) -> None:
         flow = reading.total
-        return Plan(
+        self._plan = Plan(
             wish=self._planned(now_s, reading),
             wanted=reading.wanted or 0,
             ready=_ready(reading),
             in_system=_here(reading),
             level=self.load.level,
             arrived_total=flow.arrived_total or 0.0,
-            turn=turn,
+            turn=self._turn(now_s),
         )
 
-    def _unknown(self, reading: PoolReading) -> str | None:
+    def wish(self, now_s: float, reading: PoolReading) -> Reason | str:
+        """The wish for the pool, or why it keeps what it has."""
+        if self._unknown or self._plan is None:
+            return self._woken(reading, self._unknown or "nothing was planned yet")
+        return self._held(self._plan.wish, now_s, reading.wanted or 0)
+
+    def _turn(self, now_s: float) -> int:
+        return int(now_s // (STEPS * self.load.bin_s))
+
+    def _not_known(self, reading: PoolReading) -> str | None:
         """What must be known before anything is wished, and is not."""
         flow = reading.total
         if reading.wanted is None or reading.age_s is None:
             return "nothing was read yet"
         if reading.age_s > STALE * self._spec.reaction_s:
             return f"the last reading is {reading.age_s:.0f} s old"
-        for name in ("arrived_total", "queued", "in_service"):
-            if getattr(flow, name) is None:
-                return f"{name} is not known"
+        if flow.arrived_total is None or flow.queued is None or flow.in_service is None:
+            return f"{next(name for name in NEEDED if getattr(flow, name) is None)} is not known"
         if not self._seen.service_s:
             return "no service time is known: none was seen and none is stated for the version"
         if len(self.load.offered) < SETTLED:
@@ -252,7 +261,7 @@ class Mpc:
     spec: MpcSpec
     pools: dict[str, PoolMpc]
     readings: Readings = Readings(
-        needed=frozenset({"arrived_total", "queued", "in_service"}),
+        needed=frozenset(NEEDED),
         assumed={
             "busy_s_total": "the service time stated for the version",
             "started_total": "the service time stated for the version",
@@ -272,9 +281,15 @@ class Mpc:
         now_s = observation.time_s
         turns = -(-len(self.pools) // AT_ONCE)
         turn = int(now_s // self.spec.reaction_s)
-        wishes = {
-            name: pool.wish(now_s, observation.pools[name], due=(turn + number) % turns == 0)
-            for number, (name, pool) in enumerate(self.pools.items())
-            if name in observation.pools
+        shown = {
+            name: (pool, observation.pools[name]) for name, pool in self.pools.items() if name in observation.pools
         }
-        return Decision.of(wishes)
+        for pool, reading in shown.values():
+            pool.see(now_s, reading)
+        settle(pool.load for pool, _ in shown.values())
+        for number, name in enumerate(self.pools):
+            if name in shown:
+                pool, reading = shown[name]
+                if pool.is_outdated(now_s, reading, due=(turn + number) % turns == 0):
+                    pool.plan(now_s, reading)
+        return Decision.of({name: pool.wish(now_s, reading) for name, (pool, reading) in shown.items()})

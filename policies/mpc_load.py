@@ -1,6 +1,8 @@
 """The load of a pool as bins of equal length, its present level, and an ensemble of what may follow."""
 
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from math import sqrt
 
 import numpy as np
@@ -27,6 +29,8 @@ GREATEST_MOVE = 0.25
 """A path of the past is moved to the present level, by this share of the lower one at most."""
 SPREAD = 0.15
 """The logarithm of the level may move by so much, in one start-up time, for all that is known without a history."""
+ROWS = 256
+"""Levels of so many bins are found at once: what these take stays in the cache."""
 DOUBT = 6.0
 """So many horizons of history make the paths of like situations count as much as those of any time."""
 
@@ -61,9 +65,11 @@ class LoadHistory:
     lead: int
     """A start-up takes so many bins."""
     offered: Bins = field(default_factory=Bins)
-    levels: Bins = field(default_factory=Bins)
     service_s: float = 1.0
     bins_total: int = 0
+    _levels: Bins = field(default_factory=Bins)
+    _unsettled: int = 0
+    """The last bins whose level is yet to be found, with those of other pools."""
     _edge: int | None = None
     _before: tuple[float, float] | None = None
     _count: float = 0.0
@@ -73,6 +79,8 @@ class LoadHistory:
 
     def see(self, taken_s: float, arrived_total: float, service_s: float) -> None:
         """A new reading; arrivals are taken to have come evenly between two readings."""
+        if self._unsettled:
+            settle([self])
         self.service_s = service_s
         before, self._before = self._before, (taken_s, arrived_total)
         if before is None or self._edge is None:
@@ -80,7 +88,7 @@ class LoadHistory:
             return
         if taken_s - before[0] > LIBRARY * self.bin_s:
             # Longer away than anything is remembered.
-            self.offered, self.levels, self.bins_total, self._edge = Bins(), Bins(), 0, None
+            self.offered, self._levels, self.bins_total, self._edge = Bins(), Bins(), 0, None
             return
         grown = arrived_total - before[1] if arrived_total >= before[1] else arrived_total
         rate_per_s = grown / (taken_s - before[0])
@@ -92,10 +100,17 @@ class LoadHistory:
 
     def _close(self, count: float) -> None:
         self.offered.append(count * self.service_s / self.bin_s)
-        self.levels.append(self._level())
         self.bins_total += 1
+        self._unsettled += 1
         self._service_s = self.service_s
         self._paths.clear()
+
+    @property
+    def levels(self) -> Bins:
+        """The level as each bin closed."""
+        if self._unsettled:
+            settle([self])
+        return self._levels
 
     @property
     def level(self) -> float:
@@ -106,31 +121,16 @@ class LoadHistory:
         """Over all that is remembered."""
         return float(self.offered.last(LIBRARY).mean())
 
-    def _level(self) -> float:
-        """The mean over the longest window that agrees with all shorter ones (Lepski 1991).
+    def _unsettled_bins(self) -> Iterator[Floats]:
+        """Each bin that has no level yet, at the end of those before it that its level depends on."""
+        longest, number = int(WINDOWS[-1]), self._unsettled
+        bins = self.offered.last(number + longest - 1)
+        for end in range(len(bins) - number + 1, len(bins) + 1):
+            yield bins[max(0, end - longest) : end]
 
-        So a load that stays is known ever better, and one that jumps is known soon.
-        """
-        recent = self.offered.last(int(WINDOWS[-1]))[::-1]
-        sizes = WINDOWS[: np.searchsorted(WINDOWS, len(recent), side="right")]
-        means = np.cumsum(recent)[sizes - 1] / sizes
-        one = self.service_s / self.bin_s
-        deviation = CONFIDENCE * np.sqrt(self._dispersion(recent) * one * np.maximum(means, 0.5 * one / sizes) / sizes)
-        low = np.maximum.accumulate(means - deviation)
-        high = np.minimum.accumulate(means + deviation)
-        agreeing = int(np.argmax(low > high)) or len(sizes) if (low > high).any() else len(sizes)
-        return float(means[agreeing - 1])
-
-    def _dispersion(self, recent: Floats) -> float:
-        """Variance over mean of the counts in a bin, from neighbouring bins, which few jumps of the load disturb."""
-        counts = recent * (self.bin_s / self.service_s)
-        both = counts[1:] + counts[:-1]
-        if np.count_nonzero(both) < 8:
-            return 2.0
-        surprise = np.sort(((counts[1:] - counts[:-1]) ** 2 / np.maximum(both, 0.6))[both > 0])
-        median = float(surprise[(len(surprise) - 1) // 2] + surprise[len(surprise) // 2]) / 2
-        # 0.455 is the median of the chi-square law of one degree of freedom.
-        return max(1.0, median / 0.455)
+    def _settle(self, level: float) -> None:
+        self._levels.append(level)
+        self._unsettled -= 1
 
     def paths(self, steps: int) -> tuple[Floats, Floats]:
         """Offered load in the next bins: (paths, steps), and the weight of each path."""
@@ -187,6 +187,50 @@ class LoadHistory:
         # Moved and not multiplied: a quiet hour says nothing of how high the next burst will be.
         most = GREATEST_MOVE * np.minimum(levels[-1], then)
         return np.asarray(np.maximum(offered[mirrored] + np.clip(levels[-1] - then, -most, most), 0))
+
+
+def settle(histories: Iterable[LoadHistory]) -> None:
+    """Find the level of every bin that closed since it was last done, of many pools at once."""
+    due = ((history, bins) for history in histories for bins in history._unsettled_bins())
+    while rows := list(islice(due, ROWS)):
+        services = np.array([history._service_s / history.bin_s for history, _ in rows])
+        found = _levels([bins for _, bins in rows], services[:, None])
+        for (history, _), level in zip(rows, found.tolist(), strict=True):
+            history._settle(level)
+
+
+def _levels(rows: Sequence[Floats], services: Floats) -> Floats:
+    """Of each row of bins the mean over the longest window that agrees with all shorter ones (Lepski 1991).
+
+    So a load that stays is known ever better, and one that jumps is known soon. `services`, (rows, 1), are in bins.
+    """
+    recent = np.zeros((len(rows), int(WINDOWS[-1])))
+    lengths = np.array([len(row) for row in rows])[:, None]
+    for place, row in zip(recent, rows, strict=True):
+        place[: len(row)] = row[::-1]
+    means = recent.cumsum(axis=1)[:, WINDOWS - 1] / WINDOWS
+    scatter = _dispersion(recent / services, lengths) * services * np.maximum(means, 0.5 * services / WINDOWS)
+    deviation = CONFIDENCE * np.sqrt(scatter / WINDOWS)
+    low = np.maximum.accumulate(means - deviation, axis=1)
+    high = np.minimum.accumulate(means + deviation, axis=1)
+    # Of windows longer than the row none is taken.
+    disagreeing = np.concatenate(((low > high) | (lengths < WINDOWS), np.full((len(rows), 1), True)), axis=1)
+    return np.asarray(means[np.arange(len(rows)), disagreeing.argmax(axis=1) - 1])
+
+
+def _dispersion(counts: Floats, lengths: NDArray[np.int_]) -> Floats:
+    """(rows, 1): variance over mean of the first so many counts of a row, which few jumps of the load disturb.
+
+    It is told from neighbours.
+    """
+    both = counts[:, 1:] + counts[:, :-1]
+    told = (both > 0) & (np.arange(1, counts.shape[1]) < lengths)
+    surprise = np.where(told, np.diff(counts) ** 2 / np.maximum(both, 0.6), np.inf)
+    surprise.sort(axis=1)
+    number, rows = np.count_nonzero(told, axis=1), np.arange(len(counts))
+    median = (surprise[rows, np.maximum(number - 1, 0) // 2] + surprise[rows, number // 2]) / 2
+    # 0.455 is the median of the chi-square law of one degree of freedom.
+    return np.where(number < 8, 2.0, np.maximum(1.0, median / 0.455))[:, None]
 
 
 def _spaced(apart: Floats, spacing: int) -> NDArray[np.int_]:

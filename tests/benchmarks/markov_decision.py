@@ -96,7 +96,7 @@ class PoolMarkov(PoolMpc):
         levels, moves = self._markov.truth
         return Chain(levels=np.array(levels), chances=expm(np.array(moves) * self._step_s))
 
-    def wish(self, now_s: float, reading: PoolReading, due: bool) -> Reason | str:
+    def see(self, now_s: float, reading: PoolReading) -> None:
         arrived = reading.total.arrived_total
         if reading.age_s is not None and arrived is not None:
             closed = self._counted.see(now_s - reading.age_s, arrived)
@@ -104,7 +104,7 @@ class PoolMarkov(PoolMpc):
                 self._learn()
             elif closed:
                 self._believe(self._counted.closed[-closed:])
-        return super().wish(now_s, reading, due)
+        super().see(now_s, reading)
 
     def _learn(self) -> None:
         counts = np.array(self._counted.closed)

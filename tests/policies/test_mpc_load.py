@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from policies import mpc_load
-from policies.mpc_load import Bins, LoadHistory
+from policies.mpc_load import Bins, LoadHistory, settle
 
 BIN_S = 10.0
 SERVICE_S = 5.0
@@ -117,13 +117,27 @@ def test_a_level_is_never_outside_of_what_was_seen() -> None:
         assert offered.min() - 1e-9 <= found.level <= offered.max() + 1e-9
 
 
+@settings(deadline=None)
+@given(st.lists(st.lists(st.integers(0, 40), min_size=2, max_size=150), min_size=2, max_size=5), st.integers(1, 9))
+def test_levels_found_of_many_pools_at_once_are_those_of_each_alone(counts: list[list[int]], bins: int) -> None:
+    """Read once in so many bins; those of the shorter lists start later."""
+    alone, together = [[LoadHistory(BIN_S, lead=5) for _ in counts] for _ in range(2)]
+    for k in range(-150, 1, bins):
+        for number, one in enumerate(counts):
+            if -k <= len(one):
+                for found in (alone, together):
+                    found[number].see(1500.0 + k * BIN_S, float(sum(one[: len(one) + k])), SERVICE_S)
+        settle(together)
+    assert [load.levels.last(150).tolist() for load in together] == [load.levels.last(150).tolist() for load in alone]
+
+
 # Dispersion: variance over mean of the counts in a bin. It is asked of histories of as many bins as the level sees.
 
 
 def dispersions(counts: Iterable[Iterable[float]]) -> float:
     """Mean over some histories."""
-    found = [history(one) for one in counts]
-    return float(np.mean([one._dispersion(one.offered.last(128)[::-1]) for one in found]))
+    found = np.stack([history(one).offered.last(128) for one in counts]) * (BIN_S / SERVICE_S)
+    return float(mpc_load._dispersion(found, np.full((len(found), 1), 128)).mean())
 
 
 @pytest.mark.parametrize("slots", [2.0, 8.0, 100.0])
