@@ -7,6 +7,7 @@ So a pool is shrunk only where what is saved outweighs what is risked until a re
 for bursts that come faster than replicas start, and counts on those that are starting.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, exp, sqrt
 from typing import Literal
@@ -17,7 +18,7 @@ from pydantic.dataclasses import dataclass as checked
 
 from policies.decision import Decision, Reason
 from policies.mpc_load import LIBRARY, WINDOWS, LoadHistory, settle
-from policies.mpc_rollout import HoldingPrice, LatePrice, Price, Situation
+from policies.mpc_rollout import HoldingPrice, LatePrice, Price, Situation, costs
 from policies.mpc_seen import SCATTERED, SERVED, Seen
 from policies.observation import Observation, PoolReading
 from policies.policy import Readings
@@ -104,6 +105,68 @@ class Plan:
         return still and not asked and usual and abs(level - self.level) <= max(0.25 * self.level, 0.75 * sqrt(level))
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A situation, and which numbers of replicas may be chosen in it."""
+
+    at: Situation
+    price: Price
+    low: int
+    high: int
+    now: int
+    """So many are wanted; within the bounds."""
+
+    def coarse(self) -> list[int]:
+        """A few numbers over all there are, and those next to the present one."""
+        return sorted(
+            {*range(max(self.low, self.now - 2), min(self.high, self.now + 2) + 1), *_between(self.low, self.high, 6)}
+        )
+
+    def fine(self, tried: Mapping[int, float]) -> list[int]:
+        """The present number, and some around the cheapest, where there are any that were not tried."""
+        choices = list(tried)
+        best = choices.index(_least(tried))
+        below, above = choices[max(best - 1, 0)], choices[min(best + 1, len(choices) - 1)]
+        return sorted({self.now, *_between(below, above, 8)}) if above - below > 2 else []
+
+    def chosen(self, tried: Mapping[int, float]) -> int:
+        """The cheapest; the present number where that tried little more."""
+        best = _least(tried)
+        return self.now if tried[self.now] - tried[best] < BETTER * tried[best] else best
+
+    def reason(self, best: int) -> Reason:
+        at = self.at
+        words = f"load of {at.level:.3g} slots, {at.in_system:.0f} requests here: {best} cost least"
+        return Reason(best, f"{words} over the next {STEPS * at.step_s:.0f} s at {self.price}")
+
+
+def cheapest(problems: Sequence[Problem]) -> list[int]:
+    """The number of replicas to choose in each; what is chosen in one does not depend on the others."""
+    found = _costs(problems, [problem.coarse() for problem in problems])
+    finer = [problem.fine(tried) for problem, tried in zip(problems, found, strict=True)]
+    again = [k for k, choices in enumerate(finer) if choices]
+    for k, tried in zip(again, _costs([problems[k] for k in again], [finer[k] for k in again]), strict=True):
+        found[k] = tried
+    return [problem.chosen(tried) for problem, tried in zip(problems, found, strict=True)]
+
+
+def _costs(problems: Sequence[Problem], choices: Sequence[list[int]]) -> list[dict[int, float]]:
+    """Expected cost of each of the choices, in ascending order."""
+    widest = max(map(len, choices), default=0)
+    replicas = np.array([numbers + numbers[-1:] * (widest - len(numbers)) for numbers in choices])
+    found = costs([problem.at for problem in problems], replicas, [problem.price for problem in problems])
+    return [dict(zip(numbers, row, strict=False)) for numbers, row in zip(choices, found.tolist(), strict=True)]
+
+
+def _least(costs_of: Mapping[int, float]) -> int:
+    return min(costs_of, key=costs_of.__getitem__)
+
+
+def _between(low: int, high: int, number: int) -> list[int]:
+    """So many numbers, evenly between both and rounded."""
+    return [round(low + (high - low) * k / (number - 1)) for k in range(number)]
+
+
 class PoolMpc:
     """Model predictive control of one pool."""
 
@@ -131,15 +194,24 @@ class PoolMpc:
             return False
         return due or not self._plan.holds(reading, self.load.level)
 
-    def plan(self, now_s: float, reading: PoolReading) -> None:
-        flow = reading.total
+    def problem(self, now_s: float, reading: PoolReading) -> Problem:
+        """What is to be decided about the pool."""
+        at = self._situation(now_s, reading)
+        wanted = reading.wanted or 0
+        # Who is here is served, however late.
+        low = max(self._traits.at_least, min(1, ceil(at.in_system)))
+        high = max(low, min(self._traits.at_most, max(at.greatest(), wanted)))
+        return Problem(at, self._price(at), low, high, min(max(wanted, low), high))
+
+    def keep(self, now_s: float, reading: PoolReading, wish: Reason) -> None:
+        """Take that wish until it is outdated."""
         self._plan = Plan(
-            wish=self._planned(now_s, reading),
+            wish=wish,
             wanted=reading.wanted or 0,
             ready=_ready(reading),
             in_system=_here(reading),
             level=self.load.level,
-            arrived_total=flow.arrived_total or 0.0,
+            arrived_total=reading.total.arrived_total or 0.0,
             turn=self._turn(now_s),
         )
 
@@ -175,19 +247,12 @@ class PoolMpc:
         least = max(1, self._traits.at_least)
         return Reason(least, f"{here:.0f} requests here and nobody to serve them; {unknown}")
 
-    def _planned(self, now_s: float, reading: PoolReading) -> Reason:
-        at = self._situation(now_s, reading)
-        price = self._price(at)
-        best = self._cheapest(at, price, reading.wanted or 0)
-        words = f"load of {at.level:.3g} slots, {at.in_system:.0f} requests here: {best} cost least"
-        return Reason(best, f"{words} over the next {STEPS * at.step_s:.0f} s at {price}")
-
     def _situation(self, now_s: float, reading: PoolReading) -> Situation:
         paths, weights = self.load.paths(STEPS)
         flow = reading.total
         return Situation(
-            offered=paths.astype(np.float32),
-            weights=weights.astype(np.float32),
+            offered=paths,
+            weights=weights,
             level=self.load.level,
             in_system=_here(reading),
             queued=flow.queued or 0.0,
@@ -219,23 +284,6 @@ class PoolMpc:
         factor = ((max(late - unavoidable * ended, 0.0) + PATIENCE) / (aimed + PATIENCE)) ** FIRMNESS
         factor = min(max(factor, LEAST_FACTOR), GREATEST_FACTOR)
         return LatePrice(self._spec.response_s, at.service_s / allowed * together * factor / self._traits.slots)
-
-    def _cheapest(self, at: Situation, price: Price, wanted: int) -> int:
-        # Who is here is served, however late.
-        low = max(self._traits.at_least, min(1, ceil(at.in_system)))
-        high = max(low, min(self._traits.at_most, max(at.greatest(), wanted)))
-        now = min(max(wanted, low), high)
-        near = range(max(low, now - 2), min(high, now + 2) + 1)
-        choices = np.unique([*near, *np.linspace(low, high, 6).round().astype(int)])
-        costs = at.costs(choices, price)
-        best = int(np.argmin(costs))
-        below, above = choices[max(best - 1, 0)], choices[min(best + 1, len(choices) - 1)]
-        if above - below > 2:
-            choices = np.unique([now, *np.linspace(below, above, 8).round().astype(int)])
-            costs = at.costs(choices, price)
-            best = int(np.argmin(costs))
-        stay = costs[np.searchsorted(choices, now)]
-        return now if stay - costs[best] < BETTER * costs[best] else int(choices[best])
 
     def _held(self, wish: Reason, now_s: float, wanted: int) -> Reason:
         """The wish, but no shrinking on little evidence."""
@@ -287,9 +335,15 @@ class Mpc:
         for pool, reading in shown.values():
             pool.see(now_s, reading)
         settle(pool.load for pool, _ in shown.values())
-        for number, name in enumerate(self.pools):
-            if name in shown:
-                pool, reading = shown[name]
-                if pool.is_outdated(now_s, reading, due=(turn + number) % turns == 0):
-                    pool.plan(now_s, reading)
+        outdated = [
+            shown[name]
+            for number, name in enumerate(self.pools)
+            if name in shown and shown[name][0].is_outdated(now_s, shown[name][1], due=(turn + number) % turns == 0)
+        ]
+        self._plan(now_s, outdated)
         return Decision.of({name: pool.wish(now_s, reading) for name, (pool, reading) in shown.items()})
+
+    def _plan(self, now_s: float, outdated: Sequence[tuple[PoolMpc, PoolReading]]) -> None:
+        problems = [pool.problem(now_s, reading) for pool, reading in outdated]
+        for (pool, reading), problem, best in zip(outdated, problems, cheapest(problems), strict=True):
+            pool.keep(now_s, reading, problem.reason(best))

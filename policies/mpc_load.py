@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
 
 WINDOWS = np.array((1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128))
 """The level is a mean over one of these numbers of bins."""
@@ -16,17 +17,21 @@ CONFIDENCE = 2.5
 """Means of different windows that are so many standard deviations apart are of different loads."""
 SCALES = (2, 6, 24)
 """Situations are compared by the mean load of so many last bins."""
-WIDTHS = np.array((0.25, 0.15, 0.15))
+WIDTHS = (0.25, 0.15, 0.15)
 """How much their square roots may differ between like situations; the square root of a Poisson count scatters by 1/2
 whatever the rate (Anscombe 1948)."""
 LIBRARY = 4096
 """So many bins are remembered."""
 ALIKE, ANY = 24, 12
 """Paths that began in a situation most like the present one, and paths that began at any time."""
+PATHS = ALIKE + ANY + 1
+"""Those, and one at the greatest level of all."""
 UNSETTLED = 4
 """The first bins after the start of reading are no example of anything."""
 GREATEST_MOVE = 0.25
 """A path of the past is moved to the present level, by this share of the lower one at most."""
+MOVES = np.array((-1.3, -0.5, 0.0, 0.5, 1.3, 0.2, -0.2, -1.3, -0.5, 0.0, 0.5, 1.3))
+"""Paths that began at any time are moved by so many times what the level may."""
 SPREAD = 0.15
 """The logarithm of the level may move by so much, in one start-up time, for all that is known without a history."""
 ROWS = 256
@@ -75,7 +80,7 @@ class LoadHistory:
     _count: float = 0.0
     _service_s: float = 1.0
     """As the last bin closed: what is made of the bins depends on nothing seen since."""
-    _paths: dict[int, tuple[Floats, Floats]] = field(default_factory=dict)
+    _paths: dict[int, tuple[Singles, Singles]] = field(default_factory=dict)
 
     def see(self, taken_s: float, arrived_total: float, service_s: float) -> None:
         """A new reading; arrivals are taken to have come evenly between two readings."""
@@ -132,50 +137,54 @@ class LoadHistory:
         self._levels.append(level)
         self._unsettled -= 1
 
-    def paths(self, steps: int) -> tuple[Floats, Floats]:
-        """Offered load in the next bins: (paths, steps), and the weight of each path."""
+    def paths(self, steps: int) -> tuple[Singles, Singles]:
+        """Offered load in the next bins: (PATHS, steps), and the weight of each path; 0 of those that are not known."""
         if steps not in self._paths:
-            self._paths[steps] = self._ensemble(steps)
+            paths, weights = self._ensemble(steps)
+            offered, weight = np.zeros((PATHS, steps), np.float32), np.zeros(PATHS, np.float32)
+            offered[: len(paths)], weight[: len(paths)] = paths, weights
+            self._paths[steps] = offered, weight
         return self._paths[steps]
 
     def _ensemble(self, steps: int) -> tuple[Floats, Floats]:
-        offered = self.offered.last(LIBRARY)
-        levels = self.levels.last(LIBRARY)
-        every, weights = self._any(offered, levels, steps)
-        horizons = len(offered) / steps
+        offered, levels = self.offered.last(LIBRARY), self.levels.last(LIBRARY)
+        starts = _all_over(len(offered))
+        weights = np.full(len(starts), 1.0 / len(starts))
+        number, horizons = len(starts), len(offered) / steps
         if len(offered) >= steps + 2 * UNSETTLED:
-            alike, alike_weights = self._alike(offered, levels, steps)
+            alike, alike_weights = self._alike(offered, steps)
             doubt = DOUBT / (DOUBT + horizons)
-            every = np.vstack((alike, every))
+            starts = np.concatenate((alike, starts))
             weights = np.concatenate((alike_weights * (1 - doubt), weights * doubt))
         # What has been before can be again at once: as likely as what was never seen in so many trials (Laplace 1814).
         again = 1.0 / (horizons + 2.0)
-        greatest = np.full((1, steps), levels.max())
-        return np.vstack((every, greatest)), np.append(weights * (1 - again), again)
+        paths = np.empty((len(starts) + 1, steps))
+        paths[:-1] = self._followed(starts, offered, levels, steps)
+        paths[-1 - number : -1] *= self._moved(len(offered), number, steps)
+        paths[-1] = levels.max()
+        return paths, np.append(weights * (1 - again), again)
 
-    def _any(self, offered: Floats, levels: Floats, steps: int) -> tuple[Floats, Floats]:
-        """Paths that began at moments all over the history, their level moved about as little as is known of it."""
-        last = len(offered) - 2
-        starts = np.unique(np.linspace(min(UNSETTLED, last // 2), last, ANY).astype(int))
-        known = sqrt(1.0 / (1.0 + len(offered) / self.lead / 3.0))
-        moved = SPREAD * known * np.resize((-1.3, -0.5, 0.0, 0.5, 1.3, 0.2, -0.2), len(starts))
+    def _moved(self, bins: int, number: int, steps: int) -> Floats:
+        """Factors by which paths that began at any time are moved: about as little as is known of the level."""
+        known = sqrt(1.0 / (1.0 + bins / self.lead / 3.0))
         ramp = np.minimum(np.sqrt(np.arange(1, steps + 1) / self.lead), 1.5)
-        paths = self._followed(starts, offered, levels, steps) * np.exp(moved[:, None] * ramp)
-        return paths, np.full(len(starts), 1.0 / len(starts))
+        return np.asarray(np.exp(SPREAD * known * MOVES[:number, None] * ramp))
 
-    def _alike(self, offered: Floats, levels: Floats, steps: int) -> tuple[Floats, Floats]:
-        """Paths that began in the situations most like the present one, by nearness."""
-        one = self.bin_s / self._service_s
-        total = np.concatenate(((0.0,), np.cumsum(offered)))
+    def _alike(self, offered: Floats, steps: int) -> tuple[NDArray[np.int_], Floats]:
+        """After which bins the situation was most like the present one, and weights by nearness."""
+        total = np.concatenate((np.zeros(SCALES[-1]), np.cumsum(offered)))
         ends = np.arange(1, len(offered) + 1)
-        seen = np.stack([(total[ends] - total[np.maximum(ends - n, 0)]) / np.minimum(ends, n) for n in SCALES], axis=1)
-        roots = np.sqrt(seen * one + 0.02)
-        apart = (((roots[: len(offered) - steps] - roots[-1]) ** 2) / WIDTHS).sum(axis=1)
+        one = self.bin_s / self._service_s
+        apart = np.zeros(len(offered) - steps)
+        for scale, width in zip(SCALES, WIDTHS, strict=True):
+            sums = total[SCALES[-1] :] - total[SCALES[-1] - scale : len(total) - scale]
+            roots = np.sqrt(sums * (one / np.minimum(ends, scale)) + 0.02)
+            apart += (roots[: len(apart)] - roots[-1]) ** 2 / width
         if self.bins_total == len(offered):
             apart[:UNSETTLED] = np.inf
         starts = _spaced(apart, max(1, self.lead // 2))
         weights = np.exp(-apart[starts] / 2) + 1e-9 * np.isfinite(apart[starts])
-        return self._followed(starts, offered, levels, steps), weights / weights.sum()
+        return starts, weights / weights.sum()
 
     def _followed(self, starts: NDArray[np.int_], offered: Floats, levels: Floats, steps: int) -> Floats:
         """What followed those bins, at the present level; where the history ends it goes back again as it came."""
@@ -231,6 +240,13 @@ def _dispersion(counts: Floats, lengths: NDArray[np.int_]) -> Floats:
     median = (surprise[rows, np.maximum(number - 1, 0) // 2] + surprise[rows, number // 2]) / 2
     # 0.455 is the median of the chi-square law of one degree of freedom.
     return np.where(number < 8, 2.0, np.maximum(1.0, median / 0.455))[:, None]
+
+
+def _all_over(bins: int) -> NDArray[np.int_]:
+    """Moments evenly over the whole history."""
+    last = bins - 2
+    first = min(UNSETTLED, last // 2)
+    return np.array(sorted({first + (last - first) * k // (ANY - 1) for k in range(ANY)}))
 
 
 def _spaced(apart: Floats, spacing: int) -> NDArray[np.int_]:

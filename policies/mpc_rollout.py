@@ -6,8 +6,8 @@ time the replicas are those that were chosen or, where the load of a path wants 
 have brought by then: what is decided now matters only until it can be decided again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from math import sqrt
 from typing import Any, NamedTuple
 
@@ -24,6 +24,8 @@ MARGIN = 0.3
 """Square-root staffing of what a path wants later: load + margin * sqrt(load) slots."""
 SOMEBODY = 0.1
 """More than this of a request is somebody to be served."""
+TOGETHER = 16
+"""So many pools are followed at once: what these take stays in the cache."""
 LOGISTIC = 1.7
 """The logistic law of this scale is within 0.01 of the normal law (Johnson, Kotz and Balakrishnan 1995)."""
 
@@ -54,12 +56,6 @@ class Situation:
     service_s: float
     service_scv: float
 
-    def costs(self, replicas: NDArray[np.int_], price: "Price") -> NDArray[np.float64]:
-        """Expected cost, in replica-seconds, of each of these numbers of replicas."""
-        course = self._course(replicas[:, None].astype(np.float32))
-        paid = course.wanted.sum(axis=0) * np.float32(self.step_s)
-        return np.asarray((paid + price.of(self, course)) @ self.weights, np.float64)
-
     def longer_than(self, time_s: float) -> float:
         """The share of services that take longer than this, by their gamma law."""
         if self.service_scv < CONSTANT:
@@ -73,86 +69,129 @@ class Situation:
         most = float(self.offered.max(initial=self.level))
         return int(max(most + 3 * sqrt(most), 1.2 * self.in_system) / self.slots) + 2
 
-    @cached_property
-    def _reactions(self) -> Singles:
-        """(steps + 1, paths): slots that the load up to then wants."""
-        levels = np.empty((self.offered.shape[1] + 1, len(self.weights)), np.float32)
-        levels[0], levels[1:] = self.level, self.offered.T
-        return np.where(levels < 0.02, np.float32(0), levels + np.float32(MARGIN) * np.sqrt(levels))
 
-    @cached_property
-    def _turnover(self) -> np.float32:
+def costs(
+    situations: Sequence[Situation], replicas: NDArray[np.int_], prices: Sequence["Price"]
+) -> NDArray[np.float64]:
+    """(pools, choices): expected cost, in replica-seconds, of these numbers of replicas, of the same shape.
+
+    Prices are of one kind and for one response time, situations of one number of paths and steps. What is found of a
+    pool is the same, to the last bit, whatever other pools are asked for with it.
+    """
+    found = np.empty(replicas.shape)
+    for scattered in (False, True):
+        alike = [k for k, at in enumerate(situations) if (at.readied is not None) == scattered]
+        for first in range(0, len(alike), TOGETHER):
+            some = alike[first : first + TOGETHER]
+            rollout = Rollout([situations[k] for k in some])
+            course = rollout.course(replicas[some].astype(np.float32))
+            paid = course.wanted.sum(axis=0) * rollout.step_s
+            priced = prices[some[0]].amount(rollout, course) * _each([prices[k].replica_s for k in some])
+            found[some] = ((paid + priced) * rollout.weights).sum(axis=-1)
+    return found
+
+
+class Rollout:
+    """Several pools followed at once; arrays are of pools, choices and paths, most with steps before these."""
+
+    def __init__(self, situations: Sequence[Situation]) -> None:
+        """Start-up times scatter in all or in none of them."""
+        self.situations = situations
+        self.lead = situations[0].lead
+        self._scattered = situations[0].readied is not None
+        self.offered = np.stack([at.offered.T for at in situations], axis=1)[:, :, None]
+        """(steps, pools, 1, paths)"""
+        self.weights = np.stack([at.weights for at in situations])[:, None]
+        self._ready = np.stack([at.ready for at in situations], axis=1)[..., None, None]
+        self.step_s, self.slots, service_s, self.service_scv, level, self._in_system, self._readied = _each(
+            [
+                (at.step_s, at.slots, at.service_s, at.service_scv, at.level, at.in_system, at.readied or 0.0)
+                for at in situations
+            ]
+        )
+        self.turnover = self.step_s / service_s
         """Services of a slot in a step."""
-        return np.float32(self.step_s / self.service_s)
-
-    @cached_property
-    def _staying(self) -> np.float32:
+        self._staying = np.exp(-self.turnover)
         """The share of those in service who still are after a step."""
-        return np.float32(np.exp(-self._turnover))
+        self._joining = self.offered * (1 - self._staying)
+        """Of those who come, so many are there at the end of the step."""
+        self._scatter = self.offered * (self.turnover / (1 + self.turnover))
+        # Rounding makes no replica more.
+        self._reactions = self._wanted_slots(level) / self.slots - np.float32(1e-5)
+        self._clearing = 1 / (self.lead * self.turnover * self.slots)
 
-    def _course(self, chosen: Singles) -> "Course":
-        """What becomes of each choice, (choices, 1), on each path."""
-        steps, shape = self.offered.shape[1], (len(chosen), len(self.weights))
+    def _wanted_slots(self, level: Singles) -> Singles:
+        """(steps + 1, pools, 1, paths): slots that the load up to then wants."""
+        load = np.empty((len(self.offered) + 1, *self.offered.shape[1:]), np.float32)
+        load[0], load[1:] = level, self.offered
+        return np.where(load < 0.02, np.float32(0), load + np.float32(MARGIN) * np.sqrt(load))
+
+    def course(self, replicas: Singles) -> "Course":
+        """What becomes of each choice, (pools, choices), on each path."""
+        chosen = replicas[..., None]
+        steps, shape = len(self.offered), (*replicas.shape, self.weights.shape[-1])
         wanted, mean, variance = np.empty((3, steps + 1, *shape), np.float32)
         ready = np.empty((steps + 1 + self.lead, *shape), np.float32)
-        wanted[0], mean[0], variance[0] = chosen, self.in_system, 0
-        slots = np.float32(self.slots)
+        wanted[0], mean[0], variance[0] = chosen, self._in_system, 0
         for step in range(steps):
             self._make_ready(step, wanted, ready)
-            capacity = ready[step] * slots
-            self._follow(self.offered.T[step], capacity, mean[step : step + 2], variance[step : step + 2])
+            capacity = ready[step] * self.slots
+            self._follow(step, capacity, mean[step : step + 2], variance[step : step + 2])
             np.maximum(chosen, self._reacting(step + 1, mean[step + 1], capacity), out=wanted[step + 1])
         ready[steps:] = self._ready_beyond(wanted, ready[steps - 1])
-        return Course(wanted[:steps], ready * slots, mean, variance)
+        ready *= self.slots
+        return Course(wanted[:steps], ready, mean, variance)
 
     def _reacting(self, step: int, present: Singles, capacity: Singles) -> Singles:
         """Replicas for the load of the step before, to work off who waits while they start, and for anybody here."""
-        clearing = np.float32(self.service_s / (self.lead * self.step_s))
-        waiting = np.maximum(present - capacity, 0) * clearing
-        bare = np.ceil((self._reactions[step] + waiting) / np.float32(self.slots) - np.float32(1e-5))
+        waiting = np.maximum(present - capacity, 0)
+        bare = np.ceil(self._reactions[step] + waiting * self._clearing)
         return np.asarray(np.maximum(bare, present > SOMEBODY), np.float32)
 
     def _make_ready(self, step: int, wanted: Singles, ready: Singles) -> None:
         """What is ready in a step of what is wanted now and was before."""
         if step == 0:
-            np.minimum(wanted[0], self.ready[0], out=ready[0])
-        elif self.readied is not None:
+            np.minimum(wanted[0], self._ready[0], out=ready[0])
+        elif self._scattered:
             starting = np.maximum(wanted[step - 1] - ready[step - 1], 0)
-            np.minimum(ready[step - 1] + starting * np.float32(self.readied), wanted[step], out=ready[step])
+            np.minimum(ready[step - 1] + starting * self._readied, wanted[step], out=ready[step])
         elif step < self.lead:
-            np.minimum(wanted[0], self.ready[step], out=ready[step])
+            np.minimum(wanted[0], self._ready[step], out=ready[step])
         else:
             np.minimum(wanted[step - self.lead], wanted[step], out=ready[step])
 
     def _ready_beyond(self, wanted: Singles, ready: Singles) -> Singles:
-        """(lead + 1, choices, paths): beyond the horizon, of what is wanted at its end."""
-        if self.readied is None:
+        """(lead + 1, pools, choices, paths): beyond the horizon, of what is wanted at its end."""
+        if not self._scattered:
             return np.asarray(np.minimum(wanted[-self.lead - 1 :], wanted[-1]))
-        left = (1 - self.readied) ** np.arange(1, self.lead + 2, dtype=np.float32)
+        left = np.cumprod(np.broadcast_to(1 - self._readied, (self.lead + 1, *self._readied.shape)), axis=0)
         starting = np.maximum(wanted[-1] - ready, 0)
-        return np.asarray(np.minimum(ready, wanted[-1]) + starting * (1 - left)[:, None, None])
+        return np.asarray(np.minimum(ready, wanted[-1]) + starting * (1 - left))
 
-    def _follow(self, offered: Singles, slots: Singles, mean: Singles, variance: Singles) -> None:
-        """Mean and variance of the number in the system from one step, the first of two rows, to the next.
+    def _follow(self, step: int, slots: Singles, mean: Singles, variance: Singles) -> None:
+        """Mean and variance of the number in the system at the beginning of a step, the first of two rows, and its end.
 
         The number is taken as normal, so that the mean of min(number, slots) and the pull on its variance are known
         (Gaussian closure: Massey and Pender 2013); over a step both are followed as linear.
         """
         x, v = mean[0], variance[0]
-        turnover = self._turnover
+        offered, turnover = self.offered[step], self.turnover
         z, deviation = _standard(slots - x, v)
         free = _normal(z)
-        waiting = deviation * np.maximum(np.exp(z * z * np.float32(-0.5)) * np.float32(0.39894) - z * (1 - free), 0)
-        served = np.minimum(np.maximum(x - waiting, 0), np.minimum(x, slots))
-        pull = np.maximum(free, np.float32(0.01))
+        waiting = np.exp(z * z * np.float32(-0.5))
+        waiting *= np.float32(0.39894)
+        waiting -= z * (1 - free)
+        served = x - deviation * np.maximum(waiting, 0, out=waiting)
+        np.minimum(np.maximum(served, 0, out=served), np.minimum(x, slots), out=served)
+        pull = np.maximum(free, np.float32(0.01), out=free)
         kept = np.exp(pull * -turnover)
         eased = (1 - kept) / pull
         followed = x + (offered - served) * eased
         busy = x + (offered - slots) * turnover
-        idle = x * self._staying + offered * (1 - self._staying)
-        np.maximum(np.maximum(busy, idle), followed, out=mean[1])
+        idle = x * self._staying + self._joining[step]
+        np.maximum(np.maximum(busy, idle, out=busy), followed, out=mean[1])
         # The paths show how arrivals scatter from step to step; what scatters within a step comes on top.
-        scatter = offered * (turnover / (1 + turnover)) + served * np.float32(self.service_scv)
+        scatter = self._scatter[step] + served * self.service_scv
         variance[1] = v * (kept * kept) + scatter * (eased * (1 + kept)) * np.float32(0.5)
 
 
@@ -160,11 +199,11 @@ class Course(NamedTuple):
     """What becomes of several choices on several paths."""
 
     wanted: Singles
-    """(steps, choices, paths): replicas."""
+    """(steps, pools, choices, paths): replicas."""
     capacity: Singles
-    """(steps + 1 + lead, choices, paths): slots."""
+    """(steps + 1 + lead, pools, choices, paths): slots."""
     mean: Singles
-    """(steps + 1, choices, paths): of the number of requests in the system."""
+    """(steps + 1, pools, choices, paths): of the number of requests in the system."""
     variance: Singles
 
 
@@ -185,30 +224,28 @@ class LatePrice:
     def __str__(self) -> str:
         return f"{self.replica_s:.3g} replica-seconds a late request"
 
-    def of(self, at: Situation, course: Course) -> Singles:
-        """(choices, paths)"""
-        capacity = course.capacity
-        turnover = np.float32(at.step_s / at.service_s)
-        served = np.concatenate(
-            (np.zeros((1, *capacity.shape[1:]), np.float32), np.cumsum(capacity * turnover, axis=0))
-        )
+    def amount(self, at: Rollout, course: Course) -> Singles:
+        """(pools, choices, paths): late requests."""
+        served = _served(at, course.capacity)
         steps = len(course.wanted)
-        middles = np.arange(0.5, steps, dtype=np.float64)
+        middles = np.arange(0.5, steps)[:, None]
         now, ahead, variance = _middle(served[: steps + 1]), _middle(course.mean), _middle(course.variance)
-        late = np.zeros_like(ahead)
-        late_now = np.zeros_like(ahead[0])
-        for slack_s in (self.response_s - s for s in _services(at)):
-            if slack_s > 0:
-                then, slots = _later(served, capacity, turnover, middles + slack_s / at.step_s)
-                late += _too_many(ahead - slots, then - now, variance, at.service_scv)
-            if at.queued and slack_s > at.waited_s:
-                left = np.array([(slack_s - at.waited_s) / at.step_s])
-                (then,), (slots,) = _later(served, capacity, turnover, left)
-                before = np.float32(at.in_system - (at.queued + 1) / 2)
-                late_now += _too_many(before - slots, then, np.float32(0), at.service_scv)
-        arrivals = at.offered.T[:, None, :] * turnover
-        found = (late * arrivals).sum(axis=0) + late_now * np.float32(at.queued)
-        return np.asarray(found * np.float32(self.replica_s / len(SHARES)))
+        late, late_now = np.zeros_like(ahead), np.zeros_like(ahead[0])
+        step_s, queued, waited_s, in_system = np.array(
+            [(one.step_s, one.queued, one.waited_s, one.in_system) for one in at.situations]
+        ).T
+        before = _each(in_system - (queued + 1) / 2)
+        for slack_s in self.response_s - _services_s(at.situations):
+            if (slack_s > 0).any():
+                then, slots = _later(at, served, course.capacity, middles + np.maximum(slack_s, 0) / step_s)
+                late += _too_many(ahead - slots, then - now, variance, at.service_scv) * _each(slack_s > 0)
+            in_time = (queued > 0) & (slack_s > waited_s)
+            if in_time.any():
+                left = np.maximum(slack_s - waited_s, 0) / step_s
+                (then,), (slots,) = _later(at, served, course.capacity, left[None])
+                late_now += _too_many(before - slots, then, np.float32(0), at.service_scv) * _each(in_time)
+        found = (late * (at.offered * at.turnover)).sum(axis=0) + late_now * _each(queued)
+        return np.asarray(found * np.float32(1 / len(SHARES)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,25 +257,30 @@ class HoldingPrice:
     def __str__(self) -> str:
         return f"{self.replica_s:.3g} replica-seconds a request and second"
 
-    def of(self, at: Situation, course: Course) -> Singles:
-        """(choices, paths); what is left at the end is cleared by the slots to spare then."""
+    def amount(self, at: Rollout, course: Course) -> Singles:
+        """(pools, choices, paths): seconds; what is left at the end is cleared by the slots to spare then."""
         present, capacity = course.mean[1:], course.capacity[len(course.wanted) - 1]
         left = np.maximum(present[-1] - capacity, 0)
-        spare = np.maximum(capacity - at.offered.T[-4:].mean(axis=0), np.float32(0.5))
-        cleared = left * left / spare * np.float32(at.service_s / 2)
-        return np.asarray((present.sum(axis=0) * np.float32(at.step_s) + cleared) * np.float32(self.replica_s))
+        spare = np.maximum(capacity - at.offered[-4:].mean(axis=0), np.float32(0.5))
+        return np.asarray((present.sum(axis=0) + left * left / spare / (2 * at.turnover)) * at.step_s)
 
 
 Price = LatePrice | HoldingPrice
 
 
-def _services(at: Situation) -> list[float]:
-    if at.service_scv < CONSTANT:
-        return [at.service_s] * len(SHARES)
-    shape = 1 / at.service_scv
+def _each(values: Any) -> Singles:
+    """(pools, 1, 1), and as many of these as values of each pool, if they are several."""
+    return np.array(values, np.float32).T[..., None, None]
+
+
+def _services_s(situations: Sequence[Situation]) -> NDArray[np.float64]:
+    """(shares, pools)"""
     from scipy.special import gammaincinv
 
-    return [float(at.service_s * q / shape) for q in gammaincinv(shape, SHARES)]
+    service_s, scv = np.array([(at.service_s, at.service_scv) for at in situations]).T
+    constant = scv < CONSTANT
+    shape = 1 / np.where(constant, 1.0, scv)
+    return np.asarray(service_s * np.where(constant, 1.0, gammaincinv(shape, SHARES[:, None]) / shape))
 
 
 def _middle(edges: Singles) -> Singles:
@@ -248,26 +290,38 @@ def _middle(edges: Singles) -> Singles:
 
 def _normal(z: NDArray[Any]) -> Singles:
     """The normal law's share below z."""
-    from scipy.special import expit
+    share = np.tanh(z * np.float32(LOGISTIC / 2))
+    share *= np.float32(0.5)
+    share += np.float32(0.5)
+    return np.asarray(share)
 
-    return np.asarray(expit(LOGISTIC * z))
 
-
-def _too_many(ahead: Singles, departed: Singles, variance: Singles | np.float32, service_scv: float) -> Singles:
-    """The chance that more are ahead than slots and departures make room for: that one starts too late."""
-    scatter = variance + departed * np.float32(service_scv) + np.float32(0.05)
-    z = (ahead - departed + np.float32(0.5)) / np.sqrt(scatter)
+def _too_many(more: Singles, departed: Singles, variance: Singles | np.float32, service_scv: Singles) -> Singles:
+    """The chance that, of so many more than there are slots, departures leave one over: that one starts too late."""
+    scatter = departed * service_scv
+    scatter += variance + np.float32(0.05)
+    z = more - departed
+    z += np.float32(0.5)
+    z /= np.sqrt(scatter, out=scatter)
     return _normal(z)
 
 
-def _later(
-    served: Singles, capacity: Singles, turnover: np.float32, at: NDArray[np.float64]
-) -> tuple[Singles, Singles]:
-    """What will have been served by these times, in steps from now, and slots then; the last step goes on."""
-    n = len(capacity)
-    whole = np.minimum(at.astype(int), n)
-    part = (np.minimum(at, n) - whole).astype(np.float32)[:, None, None]
-    beyond = np.maximum(at - n, 0).astype(np.float32)[:, None, None]
-    after = served[np.minimum(whole + 1, n)]
-    then = served[whole] + part * (after - served[whole]) + beyond * (capacity[-1] * turnover)
-    return then, capacity[np.minimum(whole, n - 1)]
+def _served(at: Rollout, capacity: Singles) -> Singles:
+    """(steps + 2 + lead, pools, choices, paths): departures from now to the beginning of each step if all are busy."""
+    served = np.zeros((len(capacity) + 1, *capacity.shape[1:]), np.float32)
+    np.cumsum(capacity * at.turnover, axis=0, out=served[1:])
+    return served
+
+
+def _later(at: Rollout, served: Singles, capacity: Singles, times: NDArray[np.float64]) -> tuple[Singles, Singles]:
+    """What will have been served by these times, (times, pools), in steps from now, and slots then.
+
+    The last step goes on.
+    """
+    n, pools = len(capacity), np.arange(times.shape[1])
+    whole = np.minimum(times.astype(int), n)
+    slots = capacity[np.minimum(whole, n - 1), pools]
+    since = (times - whole).astype(np.float32)[..., None, None]
+    then = slots * (since * at.turnover)
+    then += served[whole, pools]
+    return then, slots

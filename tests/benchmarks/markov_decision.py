@@ -70,11 +70,20 @@ class MarkovSpec:
     kind: str = "markov"
 
     def build(self, pools: Pools) -> Mpc:
-        return Mpc(self.mpc, {name: PoolMarkov(self, pool) for name, pool in pools.items()})
+        return Markov(self.mpc, {name: PoolMarkov(self, pool) for name, pool in pools.items()})
+
+
+class Markov(Mpc):
+    """As model predictive control, but for how many replicas cost least."""
+
+    def _plan(self, now_s: float, outdated: Sequence[tuple[PoolMpc, PoolReading]]) -> None:
+        for pool, reading in outdated:
+            assert isinstance(pool, PoolMarkov)
+            pool.keep(now_s, reading, pool.planned(now_s, reading))
 
 
 class PoolMarkov(PoolMpc):
-    """As model predictive control of one pool, but for how many replicas cost least."""
+    """What is known of one pool, and its model."""
 
     def __init__(self, spec: MarkovSpec, traits: PoolTraits) -> None:
         super().__init__(spec.mpc, traits)
@@ -136,7 +145,7 @@ class PoolMarkov(PoolMpc):
         services = self._services * part
         return _normal(moved * self._chain.likelihood(np.array([self._counted.open_count]), services)[0])
 
-    def _planned(self, now_s: float, reading: PoolReading) -> Reason:
+    def planned(self, now_s: float, reading: PoolReading) -> Reason:
         wanted, belief = reading.wanted or 0, self._now()
         factor, costs = self._costs(now_s, reading)
         if factor not in self._worths:

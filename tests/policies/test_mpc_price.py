@@ -1,4 +1,7 @@
-"""Model predictive control: what a late request costs, and how the planning of many pools is spread over ticks."""
+"""Model predictive control: what a late request costs, and the planning of many pools."""
+
+import numpy as np
+import pytest
 
 from policies import mpc
 from policies.histogram import Histogram
@@ -54,3 +57,48 @@ def test_of_many_pools_a_part_is_planned_at_a_tick_and_each_within_a_few() -> No
     assert max(decision.targets.values()) - min(decision.targets.values()) <= 2
     assert max(decision.targets.values()) < 10
     assert len(decision.targets) == 100
+
+
+def fleet_seen(ticks: int) -> list[Observation]:
+    """A dozen pools with loads, start-up times and pasts of their own."""
+    random, totals, seen = np.random.default_rng(3), np.zeros(len(FLEET)), []
+    for k in range(ticks):
+        slots = 4.0 * np.arange(len(FLEET)) * (1 + np.sin(k / 9.0 + np.arange(len(FLEET))))
+        totals += random.poisson(slots * TICK_S / SERVICE_S)
+        shown = {
+            pool.name: reading(float(total), float(random.poisson(load)))
+            for number, (pool, total, load) in enumerate(zip(FLEET, totals, slots, strict=True))
+            if k >= 5 * number
+        }
+        seen.append(Observation(k * TICK_S, shown))
+    return seen
+
+
+FLEET = [
+    traits(f"m{k}/v1", service_s=SERVICE_S, startup_s=20.0 * (k + 1), startup_p95_s=(25.0, 60.0)[k % 2] * (k + 1))
+    for k in range(12)
+]
+
+
+def reading(total: float, here: float) -> PoolReading:
+    flow = Flow(
+        queued=max(here - 10.0, 0.0),
+        in_service=min(here, 10.0),
+        arrived_total=total,
+        started_total=total,
+        completed_total=total,
+        busy_s_total=SERVICE_S * total,
+        response_s=Histogram((20.0,), (0.9 * total, total), SERVICE_S * total),
+    )
+    return PoolReading(wanted=10, ready=10, starting=0, age_s=2.0, total=flow)
+
+
+@pytest.mark.parametrize("spec", [SPEC, MpcSpec(holding_cost=1.0)])
+def test_each_of_many_pools_is_decided_as_if_it_were_alone(spec: MpcSpec) -> None:
+    together, alone = spec.build({pool.name: pool for pool in FLEET}), [spec.build({p.name: p}) for p in FLEET]
+    for observation in fleet_seen(ticks=100):
+        found = together.decide(observation)
+        each = [one.decide(observation) for one in alone]
+        assert found.reasons == {name: reason for one in each for name, reason in one.reasons.items()}
+        assert found.kept == {name: words for one in each for name, words in one.kept.items()}
+    assert len(found.reasons) == len(FLEET)

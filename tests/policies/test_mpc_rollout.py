@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 import sim
 from policies import specfile
-from policies.mpc_rollout import SHARES, HoldingPrice, LatePrice, Price, Situation
+from policies.mpc_load import PATHS
+from policies.mpc_rollout import SHARES, HoldingPrice, LatePrice, Price, Situation, costs
 from policies.queues import MMC
 from sim.scenario import Scenario
 
@@ -47,13 +48,17 @@ def poisson(offered: NDArray[np.float64], paths: int, seed: int = 1) -> NDArray[
     return np.random.default_rng(seed).poisson(offered, (paths, len(offered))).astype(float)
 
 
+def costs_of(at: Situation, replicas: NDArray[np.int_], price: Price) -> NDArray[np.float64]:
+    return np.asarray(costs([at], replicas[None], [price])[0])
+
+
 def late(at: Situation, replicas: int) -> float:
     """Expected number of late requests: what a price of one more replica-second for each adds to the cost."""
     return added(at, replicas, LatePrice(RESPONSE_S, 1.0), LatePrice(RESPONSE_S, 2.0))
 
 
 def added(at: Situation, replicas: int, low: Price, high: Price) -> float:
-    one, two = (float(at.costs(np.array([replicas]), price)[0]) for price in (low, high))
+    one, two = (float(costs_of(at, np.array([replicas]), price)[0]) for price in (low, high))
     return two - one
 
 
@@ -150,13 +155,13 @@ def test_more_replicas_never_make_more_late_and_never_hold_anybody_longer_before
 ) -> None:
     queued = max(0.0, in_system - ready * slots)
     at = situation(offered, ready, 12, in_system=in_system, queued=queued, waited_s=9.0, slots=slots, service_scv=scv)
-    costs = [at.costs(np.arange(60), price) for price in (LatePrice(RESPONSE_S, 1.0), LatePrice(RESPONSE_S, 2.0))]
-    number = costs[1] - costs[0]
-    assert np.all(np.isfinite(costs))
+    once, twice = (costs_of(at, np.arange(60), LatePrice(RESPONSE_S, replica_s)) for replica_s in (1.0, 2.0))
+    number = twice - once
+    assert np.all(np.isfinite([once, twice]))
     assert np.all(number >= -1e-2)
     assert np.all(number <= (offered.sum(axis=1).max() + queued) * 1.001 + 1e-2)
     assert np.all(np.diff(number) <= 1e-2 + 1e-3 * number[:-1])
-    held = at.costs(np.arange(60), HoldingPrice(2.0)) - at.costs(np.arange(60), HoldingPrice(1.0))
+    held = costs_of(at, np.arange(60), HoldingPrice(2.0)) - costs_of(at, np.arange(60), HoldingPrice(1.0))
     assert np.all(np.diff(held) <= 1e-2 + 2e-3 * held[:-1])
 
 
@@ -168,24 +173,61 @@ def test_cost_is_the_mean_over_the_paths_by_their_weights(offered: NDArray[np.fl
     weights /= weights.sum()
     choices = np.array([0, 1, 5, 20])
     at = situation(offered, ready, level=4.0, in_system=3.0, weights=weights.astype(np.float32))
-    together = at.costs(choices, price)
+    together = costs_of(at, choices, price)
     one = np.ones(1, np.float32)
     paths = [replace(at, offered=path[None, :].astype(np.float32), weights=one) for path in offered]
-    alone = [path.costs(choices, price) for path in paths]
+    alone = [costs_of(path, choices, price) for path in paths]
     assert together == pytest.approx(weights @ np.stack(alone), rel=1e-4, abs=1e-2)
 
 
 def test_the_cost_of_one_number_does_not_depend_on_the_others_asked_for() -> None:
     at = situation(poisson(np.full(12, 6.0), 20), ready=7, in_system=9.0, queued=2.0, waited_s=3.0)
     price = LatePrice(RESPONSE_S, 30.0)
-    assert at.costs(np.array([8]), price) == pytest.approx(at.costs(np.array([4, 8, 12]), price)[1:2], rel=1e-5)
+    assert costs_of(at, np.array([8]), price) == pytest.approx(costs_of(at, np.array([4, 8, 12]), price)[1:2], rel=1e-5)
+
+
+def any_situation(random: np.random.Generator) -> Situation:
+    """Full or empty, with constant or scattered services and start-ups."""
+    here = float(random.choice([0.0, 0.3, 4.0, 90.0]))
+    return situation(
+        random.choice([0.0, 1.0, 30.0]) * random.random((PATHS, 12)),
+        ready=int(random.integers(0, 40)),
+        level=float(random.choice([0.0, 0.01, 7.0])),
+        in_system=here,
+        queued=float(random.choice([0.0, here])),
+        waited_s=float(random.choice([0.0, 3.0, 100.0])),
+        readied=(None, 0.2)[random.integers(2)],
+        step_s=float(random.uniform(1.0, 20.0)),
+        slots=int(random.integers(1, 5)),
+        service_s=float(random.uniform(0.5, 20.0)),
+        service_scv=float(random.choice([0.0, 0.3, 1.0, 4.0])),
+    )
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(0, 2**32), st.integers(2, 40), st.integers(1, 9))
+def test_what_is_found_of_a_pool_does_not_depend_on_the_others_to_the_last_bit(
+    seed: int, pools: int, choices: int
+) -> None:
+    random = np.random.default_rng(seed)
+    asked = [any_situation(random) for _ in range(pools)]
+    replicas = random.integers(0, 60, (pools, choices))
+    late: list[Price] = [LatePrice(RESPONSE_S, replica_s) for replica_s in random.uniform(1.0, 300.0, pools)]
+    held: list[Price] = [HoldingPrice(replica_s) for replica_s in random.uniform(0.1, 30.0, pools)]
+    for prices in (late, held):
+        found = costs(asked, replicas, prices)
+        assert np.all(np.isfinite(found))
+        for at, numbers, price, together in zip(asked, replicas, prices, found, strict=True):
+            assert costs_of(at, numbers, price).tolist() == together.tolist()
+            # Nor on what else is asked of the same pool.
+            assert costs_of(at, numbers[:1], price)[0] == together[0]
 
 
 def test_without_requests_only_replicas_cost() -> None:
     at = situation(np.zeros((3, 12)), ready=4, level=0.0)
-    costs = at.costs(np.array([0, 1, 4]), LatePrice(RESPONSE_S, 1.0))
+    found = costs_of(at, np.array([0, 1, 4]), LatePrice(RESPONSE_S, 1.0))
     # 12 steps of 5 s; nobody is late for sure, and none the likelier for a replica less beyond one.
-    assert costs == pytest.approx([0.0, 60.0, 240.0], abs=1e-3)
+    assert found == pytest.approx([0.0, 60.0, 240.0], abs=1e-3)
 
 
 def test_replicas_that_are_coming_make_fewer_late() -> None:
