@@ -86,28 +86,30 @@ def costs(
             rollout = Rollout([situations[k] for k in some])
             course = rollout.course(replicas[some].astype(np.float32))
             paid = course.wanted.sum(axis=0) * rollout.step_s
-            priced = prices[some[0]].amount(rollout, course) * _each([prices[k].replica_s for k in some])
-            found[some] = ((paid + priced) * rollout.weights).sum(axis=-1)
+            priced = prices[some[0]].amount(rollout, course) * rollout.columns([prices[k].replica_s for k in some])
+            found[some] = rollout.by_pool((paid + priced) * rollout.weights).sum(axis=-1).T
     return found
 
 
 class Rollout:
-    """Several pools followed at once; arrays are of pools, choices and paths, most with steps before these."""
+    """Several pools followed at once: arrays have a column for each path of each pool, most a row for each choice."""
 
     def __init__(self, situations: Sequence[Situation]) -> None:
         """Start-up times scatter in all or in none of them."""
         self.situations = situations
         self.lead = situations[0].lead
         self._scattered = situations[0].readied is not None
-        self.offered = np.stack([at.offered.T for at in situations], axis=1)[:, :, None]
-        """(steps, pools, 1, paths)"""
-        self.weights = np.stack([at.weights for at in situations])[:, None]
-        self._ready = np.stack([at.ready for at in situations], axis=1)[..., None, None]
-        self.step_s, self.slots, service_s, self.service_scv, level, self._in_system, self._readied = _each(
-            [
-                (at.step_s, at.slots, at.service_s, at.service_scv, at.level, at.in_system, at.readied or 0.0)
-                for at in situations
-            ]
+        self.weights = np.concatenate([at.weights for at in situations])
+        self.offered = np.ascontiguousarray(np.concatenate([at.offered for at in situations]).T)
+        """(steps, columns)"""
+        self._ready = self.columns(np.stack([at.ready for at in situations], axis=1))
+        self.step_s, self.slots, service_s, self.service_scv, level, self._in_system, self._readied = self.columns(
+            np.array(
+                [
+                    (at.step_s, at.slots, at.service_s, at.service_scv, at.level, at.in_system, at.readied or 0.0)
+                    for at in situations
+                ]
+            ).T
         )
         self.turnover = self.step_s / service_s
         """Services of a slot in a step."""
@@ -120,18 +122,26 @@ class Rollout:
         self._reactions = self._wanted_slots(level) / self.slots - np.float32(1e-5)
         self._clearing = 1 / (self.lead * self.turnover * self.slots)
 
+    def columns(self, of_pools: Any) -> Singles:
+        """What is said of each pool, along the last axis, said of each of its paths."""
+        paths = len(self.situations[0].weights)
+        return np.repeat(np.asarray(of_pools, np.float32), paths, axis=-1)
+
+    def by_pool(self, columns: Singles) -> Singles:
+        """(..., pools, paths)"""
+        return columns.reshape(*columns.shape[:-1], len(self.situations), -1)
+
     def _wanted_slots(self, level: Singles) -> Singles:
-        """(steps + 1, pools, 1, paths): slots that the load up to then wants."""
+        """(steps + 1, columns): slots that the load up to then wants."""
         load = np.empty((len(self.offered) + 1, *self.offered.shape[1:]), np.float32)
         load[0], load[1:] = level, self.offered
         return np.where(load < 0.02, np.float32(0), load + np.float32(MARGIN) * np.sqrt(load))
 
     def course(self, replicas: Singles) -> "Course":
-        """What becomes of each choice, (pools, choices), on each path."""
-        chosen = replicas[..., None]
-        steps, shape = len(self.offered), (*replicas.shape, self.weights.shape[-1])
-        wanted, mean, variance = np.empty((3, steps + 1, *shape), np.float32)
-        ready = np.empty((steps + 1 + self.lead, *shape), np.float32)
+        """What becomes of these numbers of replicas, (pools, choices), on each path."""
+        chosen, steps = self.columns(replicas.T), len(self.offered)
+        wanted, mean, variance = np.empty((3, steps + 1, *chosen.shape), np.float32)
+        ready = np.empty((steps + 1 + self.lead, *chosen.shape), np.float32)
         wanted[0], mean[0], variance[0] = chosen, self._in_system, 0
         for step in range(steps):
             self._make_ready(step, wanted, ready)
@@ -161,12 +171,12 @@ class Rollout:
             np.minimum(wanted[step - self.lead], wanted[step], out=ready[step])
 
     def _ready_beyond(self, wanted: Singles, ready: Singles) -> Singles:
-        """(lead + 1, pools, choices, paths): beyond the horizon, of what is wanted at its end."""
+        """(lead + 1, choices, columns): beyond the horizon, of what is wanted at its end."""
         if not self._scattered:
             return np.asarray(np.minimum(wanted[-self.lead - 1 :], wanted[-1]))
-        left = np.cumprod(np.broadcast_to(1 - self._readied, (self.lead + 1, *self._readied.shape)), axis=0)
+        left = np.cumprod(np.broadcast_to(1 - self._readied, (self.lead + 1, len(self._readied))), axis=0)
         starting = np.maximum(wanted[-1] - ready, 0)
-        return np.asarray(np.minimum(ready, wanted[-1]) + starting * (1 - left))
+        return np.asarray(np.minimum(ready, wanted[-1]) + starting * (1 - left[:, None]))
 
     def _follow(self, step: int, slots: Singles, mean: Singles, variance: Singles) -> None:
         """Mean and variance of the number in the system at the beginning of a step, the first of two rows, and its end.
@@ -199,11 +209,11 @@ class Course(NamedTuple):
     """What becomes of several choices on several paths."""
 
     wanted: Singles
-    """(steps, pools, choices, paths): replicas."""
+    """(steps, choices, columns): replicas."""
     capacity: Singles
-    """(steps + 1 + lead, pools, choices, paths): slots."""
+    """(steps + 1 + lead, choices, columns): slots."""
     mean: Singles
-    """(steps + 1, pools, choices, paths): of the number of requests in the system."""
+    """(steps + 1, choices, columns): of the number of requests in the system."""
     variance: Singles
 
 
@@ -225,7 +235,7 @@ class LatePrice:
         return f"{self.replica_s:.3g} replica-seconds a late request"
 
     def amount(self, at: Rollout, course: Course) -> Singles:
-        """(pools, choices, paths): late requests."""
+        """(choices, columns): late requests."""
         served = _served(at, course.capacity)
         steps = len(course.wanted)
         middles = np.arange(0.5, steps)[:, None]
@@ -234,17 +244,17 @@ class LatePrice:
         step_s, queued, waited_s, in_system = np.array(
             [(one.step_s, one.queued, one.waited_s, one.in_system) for one in at.situations]
         ).T
-        before = _each(in_system - (queued + 1) / 2)
+        before = at.columns(in_system - (queued + 1) / 2)
         for slack_s in self.response_s - _services_s(at.situations):
             if (slack_s > 0).any():
                 then, slots = _later(at, served, course.capacity, middles + np.maximum(slack_s, 0) / step_s)
-                late += _too_many(ahead - slots, then - now, variance, at.service_scv) * _each(slack_s > 0)
+                late += _too_many(ahead - slots, then - now, variance, at.service_scv) * at.columns(slack_s > 0)
             in_time = (queued > 0) & (slack_s > waited_s)
             if in_time.any():
                 left = np.maximum(slack_s - waited_s, 0) / step_s
                 (then,), (slots,) = _later(at, served, course.capacity, left[None])
-                late_now += _too_many(before - slots, then, np.float32(0), at.service_scv) * _each(in_time)
-        found = (late * (at.offered * at.turnover)).sum(axis=0) + late_now * _each(queued)
+                late_now += _too_many(before - slots, then, np.float32(0), at.service_scv) * at.columns(in_time)
+        found = (late * (at.offered * at.turnover)[:, None]).sum(axis=0) + late_now * at.columns(queued)
         return np.asarray(found * np.float32(1 / len(SHARES)))
 
 
@@ -258,7 +268,7 @@ class HoldingPrice:
         return f"{self.replica_s:.3g} replica-seconds a request and second"
 
     def amount(self, at: Rollout, course: Course) -> Singles:
-        """(pools, choices, paths): seconds; what is left at the end is cleared by the slots to spare then."""
+        """(choices, columns): seconds; what is left at the end is cleared by the slots to spare then."""
         present, capacity = course.mean[1:], course.capacity[len(course.wanted) - 1]
         left = np.maximum(present[-1] - capacity, 0)
         spare = np.maximum(capacity - at.offered[-4:].mean(axis=0), np.float32(0.5))
@@ -266,11 +276,6 @@ class HoldingPrice:
 
 
 Price = LatePrice | HoldingPrice
-
-
-def _each(values: Any) -> Singles:
-    """(pools, 1, 1), and as many of these as values of each pool, if they are several."""
-    return np.array(values, np.float32).T[..., None, None]
 
 
 def _services_s(situations: Sequence[Situation]) -> NDArray[np.float64]:
@@ -307,7 +312,7 @@ def _too_many(more: Singles, departed: Singles, variance: Singles | np.float32, 
 
 
 def _served(at: Rollout, capacity: Singles) -> Singles:
-    """(steps + 2 + lead, pools, choices, paths): departures from now to the beginning of each step if all are busy."""
+    """(steps + 2 + lead, choices, columns): departures from now to the beginning of each step if all are busy."""
     served = np.zeros((len(capacity) + 1, *capacity.shape[1:]), np.float32)
     np.cumsum(capacity * at.turnover, axis=0, out=served[1:])
     return served
@@ -318,10 +323,16 @@ def _later(at: Rollout, served: Singles, capacity: Singles, times: NDArray[np.fl
 
     The last step goes on.
     """
-    n, pools = len(capacity), np.arange(times.shape[1])
+    n = len(capacity)
     whole = np.minimum(times.astype(int), n)
-    slots = capacity[np.minimum(whole, n - 1), pools]
-    since = (times - whole).astype(np.float32)[..., None, None]
-    then = slots * (since * at.turnover)
-    then += served[whole, pools]
+    slots = _picked(at, capacity, np.minimum(whole, n - 1))
+    then = slots * (at.columns(times - whole) * at.turnover)[:, None]
+    then += _picked(at, served, whole)
     return then, slots
+
+
+def _picked(at: Rollout, rows: Singles, places: NDArray[np.int_]) -> Singles:
+    """Of each pool the rows at these places, (times, pools)."""
+    of_pools = at.by_pool(rows)
+    choice, pool = np.arange(rows.shape[1])[:, None], np.arange(places.shape[1])
+    return of_pools[places[:, None], choice, pool].reshape(len(places), *rows.shape[1:])
