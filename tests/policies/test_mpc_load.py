@@ -150,6 +150,13 @@ def test_the_dispersion_of_batches_of_four_is_four() -> None:
     assert dispersions(4 * poisson(4.0, 129, seed) for seed in range(40)) == pytest.approx(4.0, rel=0.15)
 
 
+def test_the_dispersion_of_a_short_history_is_that_of_its_bins_and_of_no_others() -> None:
+    counts = 4 * poisson(8.0, 12, seed=1)
+    padded = np.concatenate((counts, np.zeros(116)))
+    alone, together = (mpc_load._dispersion(row[None], np.array([[len(counts)]])).item() for row in (counts, padded))
+    assert together == alone > 1.0
+
+
 def test_one_jump_does_not_spoil_the_dispersion() -> None:
     assert dispersions([*poisson(4.0, 64, seed), *poisson(40.0, 65, seed + 99)] for seed in range(40)) < 1.3
 
