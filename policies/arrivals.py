@@ -2,9 +2,11 @@
 
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
-from math import floor, sqrt
+from math import floor, inf, sqrt
+from operator import mul
+from typing import cast
 
 SIZES = (1, 2, 4, 8)
 """Burstiness is looked at over so many intervals taken together."""
@@ -14,16 +16,6 @@ CHANCE = 3.0
 
 JUMP = 5.0
 """What is more standard deviations off than this is a jump."""
-
-
-@dataclass(frozen=True, slots=True)
-class Interval:
-    length_s: float
-    count: float
-
-    @property
-    def rate_per_s(self) -> float:
-        return self.count / self.length_s
 
 
 class RecentArrivals:
@@ -41,8 +33,10 @@ class RecentArrivals:
         self._counter = 0.0
         self._cell: int | None = None
         self._open = False
-        # By size, at each reading: how surprising the last so many intervals are after as many before them.
+        # By size, at each reading: how surprising the last so many intervals are after as many before them; and when
+        # last one was not to be told as nothing arrived.
         self._surprises: dict[int, list[float | None]] = {size: [] for size in SIZES}
+        self._silent_s = -inf
         self._dispersion: Mapping[float, float] | None = None
 
     def see(self, taken_s: float, counter: float) -> None:
@@ -57,8 +51,7 @@ class RecentArrivals:
         self._open, self._cell, self._counter = cell == self._cell, cell, counter
         self._times_s.append(taken_s)
         self._totals.append(total)
-        for size, found in self._surprises.items():
-            found.append(self._surprise(size))
+        self._surprise()
         self._dispersion = None
 
     def forget(self, before_s: float) -> None:
@@ -80,9 +73,19 @@ class RecentArrivals:
         return max(0, len(self._times_s) - 1)
 
     @property
-    def whole(self) -> Interval:
-        """All together; there must be one."""
-        return Interval(self._times_s[-1] - self._times_s[0], self._totals[-1] - self._totals[0])
+    def length_s(self) -> float:
+        """Of all together; there must be one, here and in what follows."""
+        return self._times_s[-1] - self._times_s[0]
+
+    @property
+    def count(self) -> float:
+        """How many arrived in all of them."""
+        return self._totals[-1] - self._totals[0]
+
+    @property
+    def rate_per_s(self) -> float:
+        """Over all of them."""
+        return self.count / self.length_s
 
     def risen_per_s(self, last_s: float) -> float | None:
         """The rate over the last few seconds, where that is above the rate of all beyond chance; else None.
@@ -105,16 +108,18 @@ class RecentArrivals:
         size = self.intervals // 4
         if not size:
             return 0.0
-        start = len(self._times_s) - 1 - 4 * size
-        lengths_s = [b - a for a, b in pairwise(self._times_s[start::size])]
-        counts = [b - a for a, b in pairwise(self._totals[start::size])]
-        rates = [count / length_s for count, length_s in zip(counts, lengths_s, strict=True)]
-        # From the middle of each quarter to that of the next.
-        slopes = [2.0 * (rates[i + 1] - rates[i]) / (lengths_s[i] + lengths_s[i + 1]) for i in range(3)]
-        if min(slopes) <= 0.0:
-            return 0.0
+        ends = range(len(self._times_s) - 1 - 4 * size, len(self._times_s), size)
+        least, rates, lengths_s = inf, [], []
+        for start, end in pairwise(ends):
+            lengths_s.append(self._times_s[end] - self._times_s[start])
+            rates.append((self._totals[end] - self._totals[start]) / lengths_s[-1])
+            if len(rates) > 1:
+                # From the middle of each quarter to that of the next.
+                least = min(least, 2.0 * (rates[-1] - rates[-2]) / (lengths_s[-2] + lengths_s[-1]))
+            if least <= 0.0:
+                return 0.0
         variance = rates[0] / lengths_s[0] + rates[-1] / lengths_s[-1]
-        return min(slopes) if self._beyond_chance(rates[-1] - rates[0], variance) else 0.0
+        return least if self._beyond_chance(rates[-1] - rates[0], variance) else 0.0
 
     @property
     def dispersion(self) -> Mapping[float, float]:
@@ -123,9 +128,12 @@ class RecentArrivals:
         What Poisson arrivals may well show by chance counts as 1 too. Lengths of which there are too few are left out.
         """
         if self._dispersion is None:
-            each_s = self.whole.length_s / self.intervals
-            found = ((n * each_s, _dispersion(self._of_size(n))) for n in SIZES)
-            self._dispersion = {length_s: index for length_s, index in found if index is not None}
+            each_s = self.length_s / self.intervals
+            self._dispersion = {}
+            for size in SIZES:
+                index = _dispersion(self._of_size(size))
+                if index is not None:
+                    self._dispersion[size * each_s] = index
         return self._dispersion
 
     def _beyond_chance(self, excess: float, poisson_variance: float) -> bool:
@@ -134,22 +142,29 @@ class RecentArrivals:
         # Dispersion is dear, and asked only where Poisson arrivals would hardly ever show so much.
         return deviations > CHANCE and deviations > CHANCE * sqrt(max(self.dispersion.values(), default=1.0))
 
-    def _surprise(self, size: int) -> float | None:
-        """How many standard deviations more of the arrivals came in the last so many intervals than in as many before
-        them and them together at an even rate; None where there are too few, or no arrivals."""
-        start = len(self._times_s) - 1 - 2 * size
-        if start < 0:
-            return None
+    def _surprise(self) -> None:
+        """Note how many standard deviations more of the arrivals came in the last so many intervals than in as many
+        before them and them together at an even rate; None where there are too few, or no arrivals."""
         times_s, totals = self._times_s, self._totals
-        both = totals[-1] - totals[start]
-        if both <= 0.0:
-            return None
-        share = (times_s[-1] - times_s[start + size]) / (times_s[-1] - times_s[start])
-        return (totals[-1] - totals[start + size] - both * share) / sqrt(both * share * (1.0 - share))
+        last = len(times_s) - 1
+        now_s, total = times_s[last], totals[last]
+        for size, found in self._surprises.items():
+            start = last - 2 * size
+            both = total - totals[start] if start >= 0 else 0.0
+            if both > 0.0:
+                share = (now_s - times_s[start + size]) / (now_s - times_s[start])
+                found.append((total - totals[start + size] - both * share) / sqrt(both * share * (1.0 - share)))
+            else:
+                found.append(None)
+                self._silent_s = now_s if start >= 0 else self._silent_s
 
     def _of_size(self, size: int) -> list[float]:
         """The surprises of all runs of so many intervals, back from the last; what is left over is the oldest."""
-        return [s for s in self._surprises[size][: 2 * size - 1 : -size] if s is not None]
+        found = self._surprises[size][: 2 * size - 1 : -size]
+        if self._silent_s < self._times_s[0]:
+            # Where all were too few, that was before the runs that are looked at.
+            return cast(list[float], found)
+        return [s for s in found if s is not None]
 
 
 def _dispersion(surprises: Sequence[float]) -> float | None:
@@ -163,19 +178,23 @@ def _dispersion(surprises: Sequence[float]) -> float | None:
     if len(surprises) < 4:
         return None
     usual = surprises if -min(surprises) <= JUMP >= max(surprises) else _without_jump(surprises)
-    drift = sum(usual) / len(usual)
-    index = sum([(s - drift) ** 2 for s in usual]) / len(usual)
-    return 1.0 if _may_be_chance(index, len(usual)) else index
+    pairs = len(usual)
+    drift = sum(usual) / pairs
+    index = max(0.0, sum(map(mul, usual, usual)) / pairs - drift * drift)
+    least, most = _by_chance(pairs)
+    return 1.0 if least <= index <= most else index
 
 
-def _may_be_chance(index: float, pairs: int) -> bool:
-    """Whether Poisson counts may show such a dispersion: within two standard deviations of their law.
+@lru_cache(maxsize=256)
+def _by_chance(pairs: int) -> tuple[float, float]:
+    """The least and the greatest dispersion that Poisson counts may show: two standard deviations of their law.
 
     Neighbouring pairs share an interval, so the index is nearly chi-square over its degrees of freedom, of which there
     are 2/3 as many as pairs; its cube root is nearly normal (Wilson and Hilferty 1931).
     """
     variance = 1.0 / (3.0 * pairs)
-    return bool(abs(index ** (1.0 / 3.0) - (1.0 - variance)) <= 2.0 * sqrt(variance))
+    low, high = (1.0 - variance + deviations * sqrt(variance) for deviations in (-2.0, 2.0))
+    return max(0.0, low) ** 3, high**3
 
 
 def _without_jump(surprises: Sequence[float]) -> list[float]:

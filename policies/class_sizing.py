@@ -1,6 +1,6 @@
 """How many slots give each request class its due, where classes have a queue each."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -26,31 +26,35 @@ class Claim:
         return self.wait_s is None or queue.wait_tail(position, self.wait_s) <= 1.0 - self.quantile
 
 
-def slots_by_priority(claims: Sequence[Claim], upto: int, arrival_scv: float = 1.0) -> int:
+def slots_by_priority(claims: Sequence[Claim], upto: int, arrival_scv: float = 1.0, least: int = 0) -> int:
     """The fewest slots that meet the claims of priorities up to `upto`, non-preemptive; 0 where nothing arrives.
 
-    Later classes are there too, but only as far as they do not overload the slots: they get what is left.
+    Later classes are there too, but only as far as they do not overload the slots: they get what is left. Fewer than
+    `least` are not looked at.
     """
     levels = [list(group) for _, group in groupby(sorted(claims, key=_priority), _priority)]
-    counted = [claim for level in levels for claim in level if claim.priority <= upto]
-    offered = sum(claim.load.offered for claim in counted)
+    asking = [(place, claim) for place, level in enumerate(levels) for claim in level if claim.priority <= upto]
+    offered = sum(claim.load.offered for _, claim in asking)
     if offered <= 0.0:
         return 0
+    # The last class is met last.
+    asking.reverse()
+    whole = tuple(map(_merged, levels))
+    first = asking[0][0] + 1
 
     def meets(slots: int) -> bool:
-        queue = _queue(levels, upto, slots, offered, arrival_scv)
-        # The last class is met last.
-        places = reversed(list(enumerate(levels)))
-        return all(c.met(queue, place) for place, level in places for c in level if c.priority <= upto)
+        queue = NonPreemptive((*whole[:first], *_left(whole[first:], SATURATED * slots - offered)), slots, arrival_scv)
+        return all(claim.met(queue, place) for place, claim in asking)
 
-    return fewest(meets, offered, offered + offered**0.5)
+    return _fewest(meets, offered, least)
 
 
-def slots_by_weight(claims: Sequence[Claim], arrival_scv: float = 1.0) -> int:
+def slots_by_weight(claims: Sequence[Claim], arrival_scv: float = 1.0, least: int = 0) -> int:
     """Slots that meet every claim where classes are served in proportion to weights; 0 where nothing arrives.
 
     No formula for the tail of weighted queues is known. Two bounds are: a class has its share of the slots to itself
-    at least, and waits at most as long as if all others went first. Each class gets the less of the two.
+    at least, and waits at most as long as if all others went first. Each class gets the less of the two. Fewer than
+    `least` are not looked at.
     """
     offered = sum(claim.load.offered for claim in claims)
     if offered <= 0.0:
@@ -65,33 +69,38 @@ def slots_by_weight(claims: Sequence[Claim], arrival_scv: float = 1.0) -> int:
             for claim in asked
         )
 
-    return fewest(meets, offered, offered + offered**0.5)
+    return _fewest(meets, offered, least)
+
+
+def _fewest(meets: Callable[[int], bool], offered: float, least: int) -> int:
+    if least > offered and meets(least):
+        return least
+    return max(least, fewest(meets, offered, max(least, offered + offered**0.5)))
 
 
 def _priority(claim: Claim) -> int:
     return claim.priority
 
 
-def _queue(
-    levels: Sequence[Sequence[Claim]], upto: int, slots: int, offered: float, arrival_scv: float
-) -> NonPreemptive:
-    """The queue with later classes cut down to what the slots can bear."""
-    later = sum(claim.load.offered for level in levels for claim in level) - offered
-    room = max(0.0, max(SATURATED * slots, offered) - offered)
-    share = min(1.0, room / later) if later > 0.0 else 1.0
-    classes = [_merged(level, 1.0 if level[0].priority <= upto else share) for level in levels]
-    return NonPreemptive(tuple(classes), slots, arrival_scv)
-
-
-def _merged(claims: Iterable[Claim], share: float) -> PriorityClass:
+def _merged(claims: Iterable[Claim]) -> PriorityClass:
     rate_per_s, service_s, service_scv = mixture([claim.load for claim in claims])
-    return PriorityClass(rate_per_s * share, service_s, service_scv)
+    return PriorityClass(rate_per_s, service_s, service_scv)
+
+
+def _left(later: Sequence[PriorityClass], room: float) -> Iterator[PriorityClass]:
+    """What is served of later classes by so many slots: the first of them go first here too."""
+    for load in later:
+        if load.offered <= room:
+            yield load
+        else:
+            yield PriorityClass(max(0.0, room) / load.service_s, load.service_s, load.service_scv)
+        room -= load.offered
 
 
 def _after(claims: Sequence[Claim], last: Claim, slots: int, arrival_scv: float) -> NonPreemptive:
     """The queue in which a class goes after all others."""
     others = [claim for claim in claims if claim is not last]
-    classes = (_merged(others, 1.0), last.load) if others else (last.load,)
+    classes = (_merged(others), last.load) if others else (last.load,)
     return NonPreemptive(classes, slots, arrival_scv)
 
 

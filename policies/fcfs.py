@@ -17,7 +17,7 @@ from policies.loads import ENOUGH, LookingAhead, Seen, stated_service
 from policies.observation import Observation, PoolReading
 from policies.policy import Readings
 from policies.pool import Pools, PoolTraits
-from policies.queues.erlang import MMC
+from policies.queues import waits
 from policies.sizing import Aiming, Load, Target, one_target
 from policies.spec import STRICT, InnerFraction, NonNegative, PositiveSeconds, Seconds
 from policies.windows import Window
@@ -131,11 +131,11 @@ def _longer_than_predicted(load: Load, slots: int, window: Window) -> float:
 
     1 where the slots cannot bear the load: that explains any wait.
     """
-    waits = window.histogram("wait_s")
-    if waits is None or waits.total < ENOUGH or load.offered >= slots:
+    seen = window.histogram("wait_s")
+    if seen is None or seen.total < ENOUGH or load.offered >= slots:
         return 1.0
-    mean_s = waits.mean() or 0.0
-    poisson_s = MMC(load.rate_per_s, load.service_s, slots).wait_s
+    mean_s = seen.mean() or 0.0
+    poisson_s = waits.mean(load.offered, slots, 1.0, 1.0) * load.service_s
     predicted_s = poisson_s * 0.5 * (load.arrival_scv + load.service_scv)
     if mean_s <= SCATTER * predicted_s:
         return 1.0

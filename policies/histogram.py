@@ -27,7 +27,7 @@ class Histogram:
 
     def since(self, earlier: "Histogram") -> "Histogram":
         """The values added after `earlier`; all of this one where the histogram was reset or its bounds changed."""
-        if earlier.bounds != self.bounds:
+        if earlier.bounds is not self.bounds and earlier.bounds != self.bounds:
             return self
         counts = tuple(map(sub, self.counts, earlier.counts))
         return self if min(counts) < 0 else Histogram(self.bounds, counts, self.sum - earlier.sum)
@@ -66,27 +66,24 @@ class Histogram:
         Values are taken to lie evenly in a part of their bucket, all shifted alike so that their mean is the exact
         one, and those past the last bound at it. Errs upwards: wide buckets (1-2-5) make 1.3 of an exponential's 1.
         """
-        mean = self.mean()
-        if mean is None or mean <= 0:
+        if self.counts[-1] <= 0 or self.sum <= 0:
             return None
-        return max(0.0, self._second_moment() / mean**2 - 1.0)
+        return max(0.0, self._second_moment() / (self.sum / self.counts[-1]) ** 2 - 1.0)
 
     def _second_moment(self) -> float:
-        buckets = self._buckets()
-        width = sum([share * width for share, _, width in buckets])
-        middle = sum([share * middle for share, middle, _ in buckets])
-        shift = max(-0.5, min((self.sum / self.total - middle) / width, 0.5)) if width > 0 else 0.0
-        # What is left of an even spread when its middle moves by `shift` widths and it stays within the bucket.
-        spread = (0.25 - shift**2) / 3
-        return sum([share * ((middle + shift * width) ** 2 + spread * width**2) for share, middle, width in buckets])
-
-    def _buckets(self) -> list[tuple[float, float, float]]:
-        """Share, middle and width of each bucket that holds values."""
-        found = []
-        low = below = 0.0
-        total, last = self.counts[-1], self.bounds[-1] if self.bounds else 0.0
-        for high, count in zip((*self.bounds, last), self.counts, strict=True):
+        width = middle = middle2 = both = width2 = 0.0
+        total, low, below = self.counts[-1], 0.0, 0.0
+        # Means over the buckets that hold values, of their widths and middles, and of the squares of these.
+        for high, count in zip((*self.bounds, self.bounds[-1] if self.bounds else 0.0), self.counts, strict=True):
             if count > below:
-                found.append(((count - below) / total, (low + high) / 2, high - low))
+                share, wide, mid = (count - below) / total, high - low, 0.5 * (low + high)
+                width += share * wide
+                middle += share * mid
+                middle2 += share * mid * mid
+                both += share * mid * wide
+                width2 += share * wide * wide
             low, below = high, count
-        return found
+        shift = max(-0.5, min((self.sum / total - middle) / width, 0.5)) if width > 0 else 0.0
+        # What is left of an even spread when its middle moves by `shift` widths and it stays within the bucket.
+        spread = (0.25 - shift * shift) / 3
+        return middle2 + 2.0 * shift * both + (shift * shift + spread) * width2

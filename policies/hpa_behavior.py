@@ -190,4 +190,5 @@ def stabilized(current: int, wish: int, wishes: Entries, up_s: float, down_s: fl
 
 def greatest_wish(wish: int, wishes: Entries, window_s: float, now_s: float) -> int:
     """What holds without `behavior`: the greatest wish of the window, one as old as it and this one included."""
-    return max((e.replicas for e in wishes if e.time_s >= now_s - window_s and e.replicas > wish), default=wish)
+    since_s = now_s - window_s
+    return max([replicas for time_s, replicas in wishes if replicas > wish and time_s >= since_s], default=wish)

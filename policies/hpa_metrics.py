@@ -5,8 +5,9 @@
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from math import inf
 from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
@@ -81,11 +82,16 @@ class ReplicaWindow:
             return {}
         taken_s, newest = self._readings[-1]
         within = [shown for time_s, shown in self._readings if time_s > taken_s - window_s]
-        found = {}
-        for name in newest:
-            values = [shown[name] for shown in within if name in shown]
-            found[name] = Sample(thousandths(slots * sum(values) / len(values)), taken_s, window_s)
-        return found
+        names = list(newest)
+        values: Iterable[Sequence[float]]
+        if all(list(shown) == names for shown in within):
+            values = zip(*[shown.values() for shown in within], strict=True)
+        else:
+            values = [[shown[name] for shown in within if name in shown] for name in names]
+        return {
+            name: Sample(thousandths(slots * sum(each) / len(each)), taken_s, window_s)
+            for name, each in zip(names, values, strict=True)
+        }
 
 
 @dataclass(slots=True)
@@ -285,19 +291,18 @@ def _of_each(view: PoolView, target: Target, window_s: float) -> Measured | Unkn
     samples = view.replicas.samples(view.traits.slots, window_s)
     replicas = [_replica(r) for r in view.reading.replicas or ()]
     # Started since the reading was taken: they are there, and show nothing.
-    later = [Replica(f"later {i}", pending=True) for i in range(view.there - len(replicas))]
-    groups = grouped([*replicas, *later], samples, view.now_s, view.readiness)
+    replicas += [Replica(f"later {i}", pending=True) for i in range(view.there - len(replicas))]
+    groups = grouped(replicas, samples, view.now_s, view.readiness)
     request = view.traits.slots * 1000
     of_share = isinstance(target, UtilizationTarget)
-    return measured(groups, samples, {r.name: request for r in (*replicas, *later)} if of_share else None)
+    return measured(groups, samples, dict.fromkeys([r.name for r in replicas], request) if of_share else None)
 
 
 def _replica(reading: ReplicaReading) -> Replica:
-    ready = reading.ready_since_s is not None
-    since_s = reading.ready_since_s if reading.ready_since_s is not None else reading.started_s
-    if since_s is None:
-        return Replica(reading.name, reading.started_s, ready)
-    return Replica(reading.name, reading.started_s, ready, since_s)
+    started_s, ready_since_s = reading.started_s, reading.ready_since_s
+    if ready_since_s is not None:
+        return Replica(reading.name, started_s, True, ready_since_s)
+    return Replica(reading.name, started_s, False, -inf if started_s is None else started_s)
 
 
 def _of_all(view: PoolView, window_s: float) -> Measured | Unknown:

@@ -150,7 +150,7 @@ def measured(
 ) -> Measured | Unknown:
     """The sums of one metric; `requests` only where the target is a utilisation, of all replicas there are."""
     left_out = {*groups.unready, *groups.ignored}
-    counted = {name: sample.value for name, sample in samples.items() if name not in left_out}
+    counted = {name: sample[0] for name, sample in samples.items() if name not in left_out}
     if not counted:
         return Unknown("no replica that is ready shows the metric")
     if requests is None:
@@ -160,9 +160,9 @@ def measured(
     if len(known) < len(requests):
         return Unknown("a replica requests no such resource, so its utilization is not defined")
     own = [name for name in counted if name in known]
-    sums = Sums(sum(counted[name] for name in own), sum(known[name] for name in own), len(own), len(counted))
-    missing, unready = (tuple(known[name] for name in names) for names in (groups.missing, groups.unready))
-    return Measured(len(groups.ready), sums, missing, unready)
+    request = known.__getitem__
+    sums = Sums(sum(map(counted.__getitem__, own)), sum(map(request, own)), len(own), len(counted))
+    return Measured(len(groups.ready), sums, tuple(map(request, groups.missing)), tuple(map(request, groups.unready)))
 
 
 class Target(Protocol):
@@ -299,7 +299,10 @@ def total(values: Iterable[int]) -> int:
 
 def thousandths(value: float) -> int:
     """A reading as the metrics API carries it, rounded up; what floating point left over is not."""
-    return min(ceil(round(value * 1000, 6)), LARGEST_VALUE)
+    scaled = value * 1000
+    up = ceil(scaled)
+    # Rounding to digits is dear, and matters only to what is a hair above a whole number.
+    return min(up if scaled - (up - 1) > 1e-6 else ceil(round(scaled, 6)), LARGEST_VALUE)
 
 
 def _count(replicas: float) -> int:

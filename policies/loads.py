@@ -1,7 +1,7 @@
 """The load of one pool as it was seen, and as it will be when a replica that is started now is ready."""
 
 from collections import deque
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil, isfinite, sqrt
 
 from policies.arrivals import RecentArrivals
@@ -88,14 +88,14 @@ class Seen:
         rate_per_s, words = self._rate(pool)
         load = Load(rate_per_s=max(rate_per_s, 0.0), service_s=service[0], service_scv=service[1])
         if rate_per_s <= 0:
-            return load, f"no arrivals in {self.arrivals.whole.length_s:.0f} s"
+            return load, f"no arrivals in {self.arrivals.length_s:.0f} s"
         return (felt(load, self.arrivals), words) if load.service_s > 0 else (load, words)
 
     def _rate(self, pool: PoolTraits) -> tuple[float, str]:
         """Arrivals per second at the moment when a replica started now would be ready, and how that came about."""
         recent = self.arrivals
         risen = (recent.risen_per_s(self.looking.rate_window_s / n) or 0.0 for n in (1, 2, 4))
-        now, ahead_s = max(recent.whole.rate_per_s, *risen), self.looking.ahead_s(pool)
+        now, ahead_s = max(recent.rate_per_s, *risen), self.looking.ahead_s(pool)
         coming = now + recent.growth_per_s2 * ahead_s
         if coming > now:
             return coming, f"{now:.3g} arrivals/s, rising to {coming:.3g} in {ahead_s:.0f} s"
@@ -172,11 +172,17 @@ def seen_service(window: Window) -> tuple[float, float] | None:
 
 def felt(load: Load, recent: RecentArrivals) -> Load:
     """The load with the variability of its arrivals as a queue of the usual size for it would feel it."""
-    if recent.whole.count < ENOUGH:
+    if recent.count < ENOUGH:
         return load
-    if {1.0}.issuperset(recent.dispersion.values()):
+    dispersion = recent.dispersion
+    if {1.0}.issuperset(dispersion.values()):
         return load
-    known = {length_s: believed(index) for length_s, index in recent.dispersion.items()}
+    known = {length_s: believed(index) for length_s, index in dispersion.items()}
     servers = int(load.offered + sqrt(load.offered)) + 1
     index = effective_arrival_scv(known, load.rate_per_s, load.service_s, servers, load.service_scv)
-    return replace(load, arrival_scv=believed(index))
+    return Load(
+        rate_per_s=load.rate_per_s,
+        service_s=load.service_s,
+        service_scv=load.service_scv,
+        arrival_scv=believed(index),
+    )

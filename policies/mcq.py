@@ -1,7 +1,7 @@
 """Size each pool so that every request class meets its own target, where there is a queue for each class."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from math import ceil
 from typing import Annotated, Literal
@@ -20,9 +20,6 @@ from policies.rationing import rationed
 from policies.sizing import SCV_STEP, Load, rounded_up
 from policies.spec import STRICT, Count, InnerFraction, Name, NonNegative, Positive, PositiveSeconds, Seconds
 from policies.windows import Window
-
-_by_priority = lru_cache(maxsize=1 << 16)(slots_by_priority)
-_by_weight = lru_cache(maxsize=1 << 16)(slots_by_weight)
 
 
 @checked(frozen=True, kw_only=True, config=STRICT)
@@ -94,7 +91,7 @@ class ClassesSeen:
         for name, rate_per_s in rates.items():
             if rate_per_s > 0:
                 service_s, scv = seen_service(self._windows[name]) or (whole.service_s, whole.service_scv)
-                found[name] = _stepped(rate_per_s * scale, service_s or whole.service_s, scv)
+                found[name] = stepped(rate_per_s * scale, service_s or whole.service_s, scv)
         return found
 
 
@@ -187,7 +184,7 @@ class Mcq:
     def _claims(self, loads: Mapping[str, PriorityClass], whole: Load) -> tuple[Claim, ...]:
         if not loads:
             one = self.spec.strictest
-            load = _stepped(whole.rate_per_s, whole.service_s, whole.service_scv)
+            load = stepped(whole.rate_per_s, whole.service_s, whole.service_scv)
             words = "all, as classes are not shown,"
             return (Claim(name=words, load=load, wait_s=one.wait_s, quantile=one.quantile, priority=self._levels[0]),)
         return tuple(self._claim(name, load) for name, load in loads.items())
@@ -208,14 +205,44 @@ class Mcq:
     def _slots(self, claims: tuple[Claim, ...], arrival_scv: float) -> list[int]:
         """Slots for the classes up to each level; those for the last serve all, classes without a target too."""
         if self.spec.order == "weights":
-            return [_by_weight(claims, arrival_scv)] * len(self._levels)
-        whole = _by_priority(claims, self._levels[-1] + 1, arrival_scv)
+            return [by_weight(claims, arrival_scv)] * len(self._levels)
+        whole = by_priority(claims, self._levels[-1] + 1, arrival_scv)
         # Only where a budget may be short it matters what the first classes need.
         first = self._levels[:-1] if self.spec.replicas is not None else ()
-        levels = [min(whole, _by_priority(claims, level, arrival_scv)) for level in first]
+        levels = [min(whole, by_priority(claims, level, arrival_scv)) for level in first]
         return [*levels, *[whole] * (len(self._levels) - len(levels))]
 
 
-def _stepped(rate_per_s: float, service_s: float, scv: float) -> PriorityClass:
+@lru_cache(maxsize=1 << 16)
+def by_priority(claims: tuple[Claim, ...], upto: int, arrival_scv: float) -> int:
+    """What `slots_by_priority` says of loads that were stepped up, or more: never fewer than for any that become these.
+
+    Remembered.
+    """
+    slots = slots_by_priority(claims, upto, arrival_scv)
+    return slots_by_priority(_steadier(claims), upto, arrival_scv, slots) if arrival_scv > 1.0 else slots
+
+
+@lru_cache(maxsize=1 << 16)
+def by_weight(claims: tuple[Claim, ...], arrival_scv: float) -> int:
+    """What `slots_by_weight` says of loads that were stepped up, or more, as `by_priority` does."""
+    slots = slots_by_weight(claims, arrival_scv)
+    return slots_by_weight(_steadier(claims), arrival_scv, slots) if arrival_scv > 1.0 else slots
+
+
+def _steadier(claims: Iterable[Claim]) -> tuple[Claim, ...]:
+    """The claims with the least variability of services that is rounded up to theirs: bursts of constant services
+    keep together, so that more requests wait, if not for as long."""
+    return tuple(
+        replace(claim, load=_with_scv(claim.load, claim.load.service_scv / (1.0 + SCV_STEP))) for claim in claims
+    )
+
+
+def _with_scv(load: PriorityClass, scv: float) -> PriorityClass:
+    return PriorityClass(load.rate_per_s, load.service_s, scv)
+
+
+def stepped(rate_per_s: float, service_s: float, scv: float) -> PriorityClass:
+    """A load that is hardly harder, and the same for all that hardly differ."""
     load = Load(rate_per_s=rate_per_s, service_s=service_s, service_scv=scv).rounded_up()
     return PriorityClass(load.rate_per_s, load.service_s, load.service_scv)

@@ -5,7 +5,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
-from policies.queues import GGC, MMC, fewest, servers_for_mean_response, servers_for_response
+from policies.queues import Delay, fewest, servers_for_mean_response, servers_for_response, waits
+from policies.queues.fit import counted, fit
 
 LEAST_SCV, LARGEST_SCV = 0.001, 50.0
 """Less variability is taken for none; more is not believed: that is a load that changes, which the rate follows."""
@@ -93,17 +94,22 @@ class Target:
         elif self.mean_response_s is not None:
             servers_for_mean_response(*hardly_any, self.mean_response_s)
 
-    def met(self, queue: MMC | GGC) -> bool:
+    def met(self, offered: float, service_s: float, slots: int, arrival_scv: float, service_scv: float) -> bool:
+        """Whether so many slots, more than are `offered`, meet the target."""
         beyond = 1.0 - self.quantile
-        if self.mean_response_s is None and queue.wait_probability <= beyond:
+        probability = waits.probability(offered, slots, arrival_scv, service_scv)
+        if self.mean_response_s is None and probability <= beyond:
             return True
+        late = waits.scale(offered, slots, arrival_scv, service_scv) if probability > 0.0 else 0.0
+        delay = Delay(probability, late)
         if self.wait_s is not None:
-            return queue.wait_tail(self.wait_s) <= beyond
-        if queue.wait_tail(NEXT_TO_NO_WAIT * queue.service_s) <= beyond:
+            return delay.tail(self.wait_s / service_s) <= beyond
+        if delay.tail(NEXT_TO_NO_WAIT) <= beyond:
             return True
         if self.response_s is not None:
-            return queue.response_tail(self.response_s) <= beyond
-        return queue.response_s <= (self.mean_response_s or 0.0)
+            return fit(service_scv).tail_after(delay, self.response_s / service_s) <= beyond
+        wait_s = waits.mean(offered, slots, arrival_scv, service_scv) * service_s
+        return wait_s + service_s <= (self.mean_response_s or 0.0)
 
     def slots(self, load: Load) -> int:
         """The fewest slots that meet the target; 0 where nothing arrives. Remembered.
@@ -129,12 +135,14 @@ class Target:
 
     def meets(self, load: Load) -> Callable[[int], bool]:
         """Whether so many slots, enough to bear the load, meet the target."""
-        steady = self.response_s is None and load.arrival_scv > 1.0 and load.service_scv > 0.0
+        offered, service_s = load.offered, load.service_s
+        arrival_scv, service_scv = counted(load.arrival_scv), counted(load.service_scv)
+        steady = self.response_s is None and arrival_scv > 1.0 and service_scv > 0.0
 
         def meets(slots: int) -> bool:
-            if not self.met(_queue(load, slots, load.service_scv)):
+            if not self.met(offered, service_s, slots, arrival_scv, service_scv):
                 return False
-            return not steady or self.met(_queue(load, slots, 0.0))
+            return not steady or self.met(offered, service_s, slots, arrival_scv, 0.0)
 
         return meets
 
@@ -151,12 +159,6 @@ def _offered_rounded_up(offered: float) -> float:
     return (
         rounded_up(offered, 1.0 / 32.0) if offered < 1.0 else (math.ceil(64.0 * math.sqrt(offered) - 1e-9) / 64.0) ** 2
     )
-
-
-def _queue(load: Load, slots: int, service_scv: float) -> MMC | GGC:
-    if load.arrival_scv == 1.0 and service_scv == 1.0:
-        return MMC(load.rate_per_s, load.service_s, slots)
-    return GGC(load.rate_per_s, load.service_s, slots, load.arrival_scv, service_scv)
 
 
 TARGETS = ("wait_s", "response_s", "mean_response_s")

@@ -47,8 +47,18 @@ def effective_arrival_scv(
     indices = [indices[0], *indices, indices[-1]]
     spread = 2.0 * busy * unit_s
     pieces = zip(pairwise(known), pairwise(index + service_scv for index in indices), strict=True)
-    backlog_s = max(_largest_backlog(spread, drift, *ends, *both) for ends, both in pieces)
+    bounded = sorted(((_bound(spread, drift, *ends, max(both)), ends, both) for ends, both in pieces), reverse=True)
+    backlog_s = 0.0
+    for most_s, ends, both in bounded:
+        if most_s > backlog_s:
+            backlog_s = max(backlog_s, _largest_backlog(spread, drift, *ends, *both))
     return max(0.0, 2.0 * backlog_s * drift / (busy * unit_s) - service_scv)
+
+
+def _bound(spread: float, drift: float, start: float, end: float, index: float) -> float:
+    """The maximum of sqrt(spread t index) - drift t for log t in start..end: no less than that of lesser indices."""
+    t_s = min(max(0.25 * spread * index / drift**2, math.exp(start)), math.exp(end))
+    return math.sqrt(spread * t_s * index) - drift * t_s
 
 
 def _largest_backlog(spread: float, drift: float, start: float, end: float, first: float, last: float) -> float:

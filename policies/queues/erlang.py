@@ -17,6 +17,10 @@ def b(offered: float, servers: int) -> float:
     domain.whole(0, servers=servers)
     if offered == 0.0:
         return 0.0 if servers else 1.0
+    return _blocked(offered, servers)
+
+
+def _blocked(offered: float, servers: int) -> float:
     # 1/B = 1 + c/a + c(c-1)/a^2 + ...: positive terms only, and few where servers are many.
     inverse = term = 1.0
     for k in range(servers, 0, -1):
@@ -35,9 +39,14 @@ def carried(offered: float, servers: int) -> float:
 def c(offered: float, servers: int) -> float:
     """P(wait) of M/M/c at a load in erlangs (Erlang 1917); 1 where the queue never settles."""
     domain.whole(1, servers=servers)
+    return waiting(offered, servers) if offered > 0.0 else b(offered, servers)
+
+
+def waiting(offered: float, servers: int) -> float:
+    """What `c` gives, of a load above 0 and numbers that were checked before."""
     if offered >= servers:
         return 1.0
-    blocked = b(offered, servers)
+    blocked = _blocked(offered, servers)
     return blocked / (1.0 - offered / servers * (1.0 - blocked))
 
 

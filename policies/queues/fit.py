@@ -15,13 +15,17 @@ LEAST_SCV = 1e-9
 """A smaller squared coefficient of variation counts as none."""
 
 
+def counted(scv: float) -> float:
+    """The SCV, or 0 where it is too small to count: the transforms of such laws are noise."""
+    return scv if scv >= LEAST_SCV else 0.0
+
+
 @dataclass(frozen=True)
 class Fit:
     scv: float
 
     def __post_init__(self) -> None:
-        if self.scv < LEAST_SCV:
-            object.__setattr__(self, "scv", 0.0)
+        object.__setattr__(self, "scv", counted(self.scv))
 
     @cached_property
     def phases(self) -> tuple[tuple[float, float], tuple[float, float]]:
@@ -30,7 +34,14 @@ class Fit:
         rare = 1.0 / (self.scv + 1.0) / (2.0 * often)
         return (often, 0.5 / often), (rare, 0.5 / rare)
 
-    @property
+    @cached_property
+    def third_cumulant(self) -> float:
+        if self.scv <= 1.0:
+            return 2.0 * self.scv**2
+        (_, mean), (_, other) = self.phases
+        return 3.0 * (mean**2 + other**2) - 3.0 * self.scv - 1.0
+
+    @cached_property
     def abscissa(self) -> float:
         """The x below which E exp(xX) is finite."""
         if self.scv <= 1.0:
@@ -88,3 +99,7 @@ class Fit:
 def fit(scv: float) -> Fit:
     """The law of this SCV; one object for all who ask, as the next question is often of the same queue."""
     return Fit(scv)
+
+
+POISSON = fit(1.0)
+"""Arrivals that come whenever they like."""

@@ -8,10 +8,9 @@ import math
 from dataclasses import dataclass
 from functools import cached_property
 
-from policies.queues import domain, squareroot
-from policies.queues.decay import decay
+from policies.queues import domain, waits
 from policies.queues.erlang import MMC, Delay
-from policies.queues.fit import LEAST_SCV, fit
+from policies.queues.fit import counted, fit
 from policies.queues.roots import quantile
 
 
@@ -37,9 +36,7 @@ class GGC:
         domain.not_negative(arrival_scv=self.arrival_scv, service_scv=self.service_scv)
         _ = self.markovian
         for name in ("arrival_scv", "service_scv"):
-            # Below this the transforms of the fitted laws are noise, and their root may never be found.
-            if getattr(self, name) < LEAST_SCV:
-                object.__setattr__(self, name, 0.0)
+            object.__setattr__(self, name, counted(getattr(self, name)))
 
     @cached_property
     def markovian(self) -> MMC:
@@ -63,64 +60,7 @@ class GGC:
         for many servers: Halfin and Whitt's formula at beta / sqrt(peakedness). For steadier ones Erlang C, by the
         ratio of that to Halfin and Whitt's own. Exact for M/M/c and M/G/1.
         """
-        if not self._waits:
-            return 0.0
-        erlang_c = self.markovian.wait_probability
-        if self.arrival_scv == 1.0:
-            return erlang_c
-        beta = (self.servers - self.offered) / math.sqrt(self.offered)
-        many = squareroot.wait_probability(beta / math.sqrt(self._peakedness))
-        if self.arrival_scv < 1.0:
-            poisson = squareroot.wait_probability(beta)
-            return min(1.0, erlang_c * many / poisson) if poisson > 0.0 else many
-        return max(many, self._more_than_poisson(erlang_c))
-
-    def _more_than_poisson(self, erlang_c: float) -> float:
-        idle, square = 1.0 - self.utilization, self.utilization**2
-        away = idle * math.sqrt(self.servers)
-        if away > 37.0:
-            return erlang_c
-        scale = erlang_c / squareroot.normal_above(away)
-        heavy = min(1.0, scale * squareroot.normal_above(away / self._peakedness))
-        light = min(1.0, scale * squareroot.normal_above(2.0 * away / (1.0 + self.arrival_scv)))
-        return square * heavy + (1.0 - square) * light
-
-    @property
-    def _peakedness(self) -> float:
-        """Variance over mean of the busy servers where there is one for everybody, by two moments (Whitt 1993)."""
-        return (self.arrival_scv + self.service_scv) / (1.0 + self.service_scv)
-
-    @property
-    def _waits(self) -> bool:
-        return self.rate_per_s > 0.0 and self.arrival_scv + self.service_scv > 0.0
-
-    @cached_property
-    def _mean_if_waiting_s(self) -> float:
-        """That of M/G/c (Whitt 1993), stretched as much as the decay of the tail is when arrivals are not Poisson."""
-        poisson_s = self.markovian.delay.mean_s * 0.5 * (1.0 + self.service_scv) * self._poisson_correction()
-        return poisson_s if self.arrival_scv == 1.0 else poisson_s * self._decay_s / self._decay_after(1.0)
-
-    def _poisson_correction(self) -> float:
-        """Mean wait of M/G/c over (1 + SCV)/2 times that of M/M/c (Whitt 1993; Cosmetatos 1975)."""
-        scv, busy, servers = self.service_scv, self.utilization, self.servers
-        if servers == 1:
-            return 1.0
-        gamma = min(
-            0.24, (1.0 - busy) * (servers - 1) * (math.sqrt(4.0 + 5.0 * servers) - 2.0) / (16.0 * servers * busy)
-        )
-        regular = (1.0 - 4.0 * gamma) * math.exp(-2.0 * (1.0 - busy) / (3.0 * busy))
-        if scv >= 1.0:
-            return ((scv - 1.0) * regular + scv + 3.0) / (2.0 * (1.0 + scv))
-        middle: float = min(1.0, 0.5 * (1.0 + gamma + regular)) ** (1.0 - scv)
-        return (4.0 * (1.0 - scv) * (1.0 + gamma) + scv * middle) / (4.0 - 3.0 * scv)
-
-    @cached_property
-    def _decay_s(self) -> float:
-        """Minus 1 over the slope of log P(wait > t) at great t: of GI/G/c, exact for the fitted laws."""
-        return self._decay_after(self.arrival_scv)
-
-    def _decay_after(self, arrival_scv: float) -> float:
-        return self.service_s / self.servers * decay(fit(arrival_scv), fit(self.service_scv), self.utilization)
+        return waits.probability(*self._shape)
 
     @cached_property
     def delay(self) -> Delay:
@@ -129,17 +69,13 @@ class GGC:
         That is the mean wait, or the decay at great t, exact for the fitted laws. Services more variable than the
         exponential have a tail heavier than their mean tells; a sizing must not be fooled by it.
         """
-        if not self._waits:
-            return Delay(0.0, 0.0)
-        return Delay(self.wait_probability, max(self._mean_if_waiting_s, self._decay_s))
+        delay = waits.delay(*self._shape)
+        return Delay(delay.probability, delay.mean_s * self.service_s)
 
     @property
     def wait_s(self) -> float:
         """Mean wait before service."""
-        if not self._waits:
-            return 0.0
-        wait_s = self.wait_probability * self._mean_if_waiting_s
-        return min(wait_s, self.kingman_bound_s) if self.servers == 1 else wait_s
+        return waits.mean(*self._shape) * self.service_s
 
     @property
     def response_s(self) -> float:
@@ -166,8 +102,7 @@ class GGC:
 
     def response_tail(self, t_s: float) -> float:
         """P(wait + service > t), with the service's law fitted to its mean and SCV."""
-        delay = Delay(self.delay.probability, self.delay.mean_s / self.service_s)
-        return fit(self.service_scv).tail_after(delay, t_s / self.service_s)
+        return fit(self.service_scv).tail_after(waits.delay(*self._shape), t_s / self.service_s)
 
     def response_quantile(self, fraction: float) -> float:
         """The response time, in seconds, that this fraction of the requests does not exceed."""
@@ -189,7 +124,7 @@ class GGC:
         Better than Allen-Cunneen for arrivals with SCV below 1, worse above (-20 % for H2/M/5 at utilization 0.8).
         """
         busy, ca, cs = self.utilization, self.arrival_scv, self.service_scv
-        if not self._waits:
+        if busy == 0.0 or ca + cs == 0.0:
             return 0.0
         if ca < 1.0:
             exponent = 2.0 * (1.0 - busy) * (1.0 - ca) ** 2 / (3.0 * busy * (ca + cs))
@@ -202,5 +137,9 @@ class GGC:
         """What the mean wait before one server never exceeds (Kingman 1962). Raises `ValueError` for more servers."""
         if self.servers != 1:
             raise ValueError(f"servers is {self.servers}, the bound holds for 1 only")
-        variances = self.arrival_scv + self.service_scv * self.utilization**2
-        return variances / (2.0 * self.rate_per_s * (1.0 - self.utilization)) if self.rate_per_s > 0.0 else math.inf
+        return waits.kingman_bound(self.offered, self.arrival_scv, self.service_scv) * self.service_s
+
+    @property
+    def _shape(self) -> tuple[float, int, float, float]:
+        """What the law of the wait depends on, but for the unit of time."""
+        return self.offered, self.servers, self.arrival_scv, self.service_scv

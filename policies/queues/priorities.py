@@ -6,12 +6,13 @@ Classes are listed by priority, the first goes before all others; within a class
 import cmath
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
 
-from policies.queues import domain
-from policies.queues.erlang import MMC
+from policies.queues import domain, waits
+from policies.queues.erlang import MMC, Delay
+from policies.queues.fit import counted
 from policies.queues.ggc import GGC
 from policies.queues.inverses import fewest
 from policies.queues.roots import quantile
@@ -53,19 +54,29 @@ class NonPreemptive:
     servers: int
     arrival_scv: float = 1.0
 
-    def __post_init__(self) -> None:
-        _ = self.together
+    _mixture: tuple[float, float, float] = field(init=False, repr=False, compare=False)
+    _delay: Delay = field(init=False, repr=False, compare=False)
+    """Of the queue without priorities, in its mean services."""
 
-    @cached_property
+    def __post_init__(self) -> None:
+        mixed = rate_per_s, service_s, service_scv = mixture(self.classes)
+        domain.not_negative(arrival_scv=self.arrival_scv)
+        domain.whole(1, servers=self.servers)
+        domain.settled(rate_per_s * service_s, self.servers)
+        delay = waits.delay(rate_per_s * service_s, self.servers, counted(self.arrival_scv), counted(service_scv))
+        object.__setattr__(self, "_mixture", mixed)
+        object.__setattr__(self, "_delay", delay)
+
+    @property
     def together(self) -> GGC:
         """The queue without priorities."""
-        rate, service_s, service_scv = mixture(self.classes)
-        return GGC(rate, service_s, self.servers, self.arrival_scv, service_scv)
+        rate_per_s, service_s, service_scv = self._mixture
+        return GGC(rate_per_s, service_s, self.servers, self.arrival_scv, service_scv)
 
     @property
     def wait_probability(self) -> float:
         """P(an arrival waits), of every class."""
-        return self.together.wait_probability
+        return self._delay.probability
 
     @property
     def wait_s(self) -> tuple[float, ...]:
@@ -90,11 +101,12 @@ class NonPreemptive:
         """
         if t_s < 0.0:
             return 1.0
-        if self.wait_probability == 0.0:
+        delay, (rate_per_s, service_s, _) = self._delay, self._mixture
+        if delay.probability == 0.0:
             return 0.0
-        gap_s = self.together.delay.mean_s * (1.0 - self.together.utilization)
+        gap_s = delay.mean_s * service_s * (1.0 - rate_per_s * service_s / self.servers)
         above, here = self._loads[position], self._loads[position + 1]
-        return self.wait_probability * _tail_if_waiting(above, here - above, t_s / gap_s)
+        return delay.probability * _tail_if_waiting(above, here - above, t_s / gap_s)
 
     def wait_quantile(self, position: int, fraction: float) -> float:
         """The wait, in seconds, that this fraction of the class at this position does not exceed."""
@@ -113,9 +125,10 @@ class NonPreemptive:
     def _means_if_waiting_s(self) -> tuple[float, ...]:
         if self.wait_probability == 0.0:
             return (0.0,) * len(self.classes)
-        idle_together = 1.0 - self.together.utilization
+        together = self.together
+        idle_together = 1.0 - together.utilization
         # Mean time between two ends of service while all servers are busy, as the mean wait together implies it.
-        gap_s = self.together.wait_s / self.wait_probability * idle_together
+        gap_s = together.wait_s / self.wait_probability * idle_together
         # The last sum may round to 1 where the utilization itself does not.
         idle = [max(1.0 - load, idle_together) for load in self._loads]
         return tuple(gap_s / (above * here) for above, here in pairwise(idle))

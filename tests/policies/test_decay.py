@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from policies.queues.decay import decay
 from policies.queues.fit import Fit
 
-scvs = st.just(0.0) | st.floats(0.01, 1.0) | st.floats(1.0, 50.0)
+scvs = st.sampled_from([0.0, 1.0]) | st.floats(0.01, 1.0) | st.floats(1.0, 50.0)
 
 
 @given(scvs, scvs.filter(lambda scv: scv > 0.0), st.floats(0.05, 0.999))

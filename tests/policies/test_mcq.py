@@ -5,17 +5,18 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from policies.class_sizing import Claim, slots_by_priority, slots_by_weight
 from policies.decision import Decision
 from policies.histogram import Histogram
-from policies.mcq import ClassTarget, Mcq, McqSpec
+from policies.mcq import ClassTarget, Mcq, McqSpec, by_priority, by_weight, stepped
 from policies.observation import Flow, Observation, PoolReading
 from policies.pool import PoolTraits
 from policies.queues import PriorityClass, servers_for_priorities, servers_for_wait
 from policies.rationing import rationed
+from policies.sizing import SCV_STEP, rounded_up
 from policies.testing import traits
 
 TICK_S = 15.0
@@ -118,6 +119,13 @@ def claims(draw: st.DrawFn) -> list[Claim]:
 
 @settings(deadline=None, max_examples=40)
 @given(claims())
+@example(
+    [
+        Claim(name="first", load=PriorityClass(1.0, 1.0, 0.0), wait_s=1.5, quantile=0.9, priority=0),
+        Claim(name="then", load=PriorityClass(0.5, 1.0, 0.0), priority=1),
+        Claim(name="last", load=PriorityClass(1.0, 1.0, 1.0), priority=2),
+    ]
+)
 def test_more_classes_never_need_fewer(all_claims: list[Claim]) -> None:
     needs = [slots_by_priority(all_claims, level) for level in range(3)]
     assert needs == sorted(needs)
@@ -128,6 +136,26 @@ def test_more_classes_never_need_fewer(all_claims: list[Claim]) -> None:
 def test_more_load_never_needs_fewer_slots(few: list[Claim], times: float, slots: Any) -> None:
     many = [replace(c, load=replace(c.load, rate_per_s=c.load.rate_per_s * times)) for c in few]
     assert slots(few) <= slots(many)
+
+
+def as_sized(some: list[Claim]) -> tuple[Claim, ...]:
+    return tuple(replace(c, load=stepped(c.load.rate_per_s, c.load.service_s, c.load.service_scv)) for c in some)
+
+
+@settings(deadline=None, max_examples=100)
+@given(claims(), st.sampled_from([1.0, 0.5]) | st.floats(1.0, 30.0), st.booleans())
+def test_loads_stepped_up_never_want_fewer_slots(some: list[Claim], arrival_scv: float, hasty: bool) -> None:
+    asked = [replace(c, wait_s=0.0) for c in some] if hasty else some
+    burstier = rounded_up(arrival_scv, SCV_STEP)
+    assert slots_by_priority(asked, 2, arrival_scv) <= by_priority(as_sized(asked), 2, burstier)
+    assert slots_by_weight(asked, arrival_scv) <= by_weight(as_sized(asked), burstier)
+
+
+def test_a_burst_whose_services_vary_hardly_more_makes_no_fewer_wait_for_nothing() -> None:
+    claim = Claim(name="now", load=PriorityClass(9.36615 / 3.28268, 3.28268, 1.28515), wait_s=0.0)
+    assert slots_by_priority([claim], 0, 16.0705) == 25
+    assert slots_by_priority(as_sized([claim]), 0, rounded_up(16.0705, SCV_STEP)) == 24
+    assert by_priority(as_sized([claim]), 0, rounded_up(16.0705, SCV_STEP)) == 25
 
 
 @settings(deadline=None, max_examples=40)
