@@ -24,7 +24,7 @@ MARGIN = 0.3
 """Square-root staffing of what a path wants later: load + margin * sqrt(load) slots."""
 SOMEBODY = 0.1
 """More than this of a request is somebody to be served."""
-TOGETHER = 16
+SIDE_BY_SIDE = 16
 """So many pools are followed at once: what these take stays in the cache."""
 LOGISTIC = 1.7
 """The logistic law of this scale is within 0.01 of the normal law (Johnson, Kotz and Balakrishnan 1995)."""
@@ -81,8 +81,8 @@ def costs(
     found = np.empty(replicas.shape)
     for scattered in (False, True):
         alike = [k for k, at in enumerate(situations) if (at.readied is not None) == scattered]
-        for first in range(0, len(alike), TOGETHER):
-            some = alike[first : first + TOGETHER]
+        for first in range(0, len(alike), SIDE_BY_SIDE):
+            some = alike[first : first + SIDE_BY_SIDE]
             rollout = Rollout([situations[k] for k in some])
             course = rollout.course(replicas[some].astype(np.float32))
             paid = course.wanted.sum(axis=0) * rollout.step_s
