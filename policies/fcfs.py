@@ -112,12 +112,12 @@ class Fcfs:
         return self._size(pool, reading, seen, load, words)
 
     def _size(self, pool: PoolTraits, reading: PoolReading, seen: Seen, load: Load, words: str) -> Reason:
-        slots = self._target.slots(load.rounded_up())
+        slots = self._target.slots_alike(load)
         words += f", service {load.service_s:.3g} s, SCV {load.arrival_scv:.2g} of arrivals and {load.service_scv:.2g}"
         words += " of services"
         factor = _longer_than_predicted(load, min(slots, seen.least_slots), seen.window)
         if factor > 1:
-            slots = self._target.slots(load.corrected(factor).rounded_up())
+            slots = self._target.slots_alike(load.corrected(factor))
             words += f", both x {factor:.2g} for waits longer than predicted"
         words += f": {slots} slots"
         backlog = seen.backlog(pool, reading, load, self._target.time_s)

@@ -47,6 +47,18 @@ class Load:
             arrival_scv=rounded_up(self.arrival_scv, SCV_STEP),
         )
 
+    def between(self) -> tuple["Load", "Load"]:
+        """A load that is hardly easier, and that rounded up: the same two for all loads that hardly differ."""
+        most = self.rounded_up()
+        offered = most.offered / (1 + 1 / 32) if most.offered <= 1 else (math.sqrt(most.offered) - 1 / 64) ** 2
+        least = Load(
+            rate_per_s=offered * (1 + STEP) / most.service_s,
+            service_s=most.service_s / (1 + STEP),
+            service_scv=most.service_scv / (1 + SCV_STEP),
+            arrival_scv=most.arrival_scv / (1 + SCV_STEP),
+        )
+        return least, most
+
     def corrected(self, factor: float) -> "Load":
         """Mean waits are in proportion to the sum of the two SCVs (Allen and Cunneen 1978), so this scales both."""
         return Load(
@@ -119,6 +131,11 @@ class Target:
         than those of variable ones, and what is measured of variability is not known so well as to count on that.
         """
         return _slots(self, load)
+
+    def slots_alike(self, load: Load) -> int:
+        """As `slots`, for a load that is a little different each time: sought from what one hardly harder needs."""
+        least, most = (self.slots(near) for near in load.between())
+        return most if least == most else self.slots(load)
 
     def met_by(self, load: Load, slots: int) -> bool:
         """Whether so many slots meet the target; never where they do not bear the load."""

@@ -40,6 +40,7 @@ def test_a_load_rounded_up_is_hardly_more_and_never_wants_fewer_slots(load: Load
     assert load.offered * (1 - 1e-9) <= rounded.offered <= load.offered + min(load.offered, load.offered**0.5) / 30
     assert rounded.rounded_up().offered == pytest.approx(rounded.offered)
     assert target.slots(load) <= target.slots(rounded)
+    assert target.slots_alike(load) == target.slots(load)
 
 
 @settings(deadline=None, max_examples=60)
