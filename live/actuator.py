@@ -125,7 +125,7 @@ class KubeActuator:
         return wanted
 
     def _check_age(self, wanted: int, target: int, age_s: float | None) -> None:
-        """Whether a reading is too old to shrink upon by now: a turn may last long."""
+        """Raises `RefusedError` where the reading is too old to shrink upon by now: a turn may last long."""
         too_old = age_s is None or age_s + self.world.since_s() > self.max_age_s
         if target < wanted and self.measured and too_old:
             raise RefusedError("not shrunk: its metrics are unknown or too old")
